@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from xecgnn.cli.command import ALIASES, parse_command
+from xecgnn.config import ConfigError, TrainConfig, load_config
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+def parse(*argv: str) -> TrainConfig:
+    return parse_command(TrainConfig, argv, prog="xecgnn-train", description="", config=True)[0]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "mine.yaml"
+    path.write_text("training: {lr: 1e-3, epochs: 7}\ndata: {train_path: a.root}\n")
+    return str(path)
+
+
+def test_options_win_over_the_file_and_the_file_over_defaults(file: str) -> None:
+    before = Path(file).read_bytes()
+    config = parse(file, "--training.epochs", "3", "--data.batch_size", "8")
+    assert (config.training.epochs, config.training.lr, config.data.batch_size) == (3, 1e-3, 8)
+    assert config.training.weight_decay == TrainConfig().training.weight_decay
+    assert Path(file).read_bytes() == before
+
+
+@pytest.mark.parametrize(("path", "flag"), ALIASES.items())
+def test_short_flags_are_the_long_ones(file: str, path: str, flag: str) -> None:
+    group, name = path.split(".")
+    value = {"str": "a.root", "list": "a.root"}.get(flag, None)
+    default = getattr(getattr(TrainConfig(), group), name)
+    value = "split" if flag == "outer_mode" else "3" if isinstance(default, int | float) else "a.root"
+    assert parse(file, f"--{flag}", value) == parse(file, f"--{path}", value)
+    assert parse(file, f"--{flag}", value) != parse(file)
+
+
+def test_lists_take_several_values(file: str) -> None:
+    assert parse(file, "--train_path", "a.root", "b.root", "c.root", "--lr", "1e-4").data.train_path == ["a.root", "b.root", "c.root"]
+
+
+def test_null_and_false(file: str) -> None:
+    config = parse(file, "--training.max_lr", "null", "--logging.mlflow", "false")
+    assert config.training.max_lr is None
+    assert config.logging.mlflow is False
+
+
+def test_tasks_enables_exactly_those_named(file: str) -> None:
+    tasks = parse(file, "--tasks", "energy", "uvwFI", "--lr", "1e-4").tasks
+    assert [name for name in type(tasks).model_fields if getattr(tasks, name).enabled] == ["energy", "uvwFI"]
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"training": {"epoch": 3}}, "training.epoch: unknown key; did you mean 'epochs'?"),
+        ({"trainig": {}}, "trainig: unknown key; did you mean 'training'?"),
+        ({"training": {"lr": "fast"}}, "training.lr: should be a valid number, unable to parse string as a number, found 'fast'"),
+        ({"training": {"epochs": 0}}, "training.epochs: should be greater than or equal to 1, found 0"),
+        ({"training": {"scheduler": "cos"}}, "training.scheduler: should be 'cosine', 'onecycle', 'plateau' or 'none', found 'cos'"),
+    ],
+)
+def test_mistakes_in_the_file_are_one_line(tmp_path: Path, values: dict, line: str) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert str(error.value) == line
+
+
+def run(*argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "xecgnn.cli.train", *argv], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["nosuch.yaml"], "error: config 'nosuch.yaml' not found; shipped configs: "),
+        (["angle.yaml", "--traning.lr", "1"], "xecgnn-train: unknown option --traning.lr; did you mean --training.lr?"),
+        (["angle.yaml", "--lr", "-1"], "error: training.lr: should be greater than 0, found '-1'"),
+        (["angle.yaml", "--tasks", "angel"], "xecgnn-train: --tasks: unknown task 'angel'; known tasks: angle"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_one_line(argv: list[str], line: str) -> None:
+    out = run(*argv)
+    assert out.returncode != 0
+    assert out.stderr.startswith(line)
+    assert out.stderr.count("\n") == 1
+
+
+def test_help_explains_every_option() -> None:
+    text = " ".join(run("--help").stdout.split())
+    for group, field in TrainConfig.model_fields.items():
+        nested = getattr(field.annotation, "model_fields", {})
+        for name, option in nested.items():
+            if not hasattr(option.annotation, "model_fields"):
+                assert f"--{group}.{name}" in text
+                assert option.description
+                assert " ".join(option.description.split()) in text
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_print_config_can_be_read_back(path: Path, tmp_path: Path) -> None:
+    printed = tmp_path / "printed.yaml"
+    printed.write_text(run(str(path), "--print-config").stdout)
+    assert load_config(printed) == load_config(path)

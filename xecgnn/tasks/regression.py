@@ -1,0 +1,162 @@
+"""Regression of continuous quantities: energy, time, first interaction point."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from xecgnn.tasks.axes import AXES
+from xecgnn.tasks.config import EnergyConfig, TaskConfig
+from xecgnn.tasks.losses import POINTWISE, beta_nll, bounded_log_variance
+from xecgnn.tasks.task import Task
+
+__all__ = ["Energy", "Position", "RegressionTask", "Timing"]
+
+RELATIVE = "relative_"
+MIN_RELATIVE_TARGET = 0.01  # smallest |target| that a residual is divided by, in standard deviations of the target
+
+
+class RegressionTask(Task):
+    """Targets scaled to zero mean and unit spread; the network predicts the scaled values.
+
+    Losses, mean over the values of an event:
+        `smooth_l1`, `l1`, `mse`, `huber`: of the scaled residual.
+        `relative_*`: of (predicted - true) / |true| in physical units, |true| at least 1 % of the target's spread.
+        `gaussian_nll`: see `beta_nll`. The head has as many outputs again, the logarithms of the variances, and
+            `decode` adds the standard deviations in physical units.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: TaskConfig) -> None:
+        super().__init__(config)
+        self.register_buffer("mean", torch.zeros(self.width))
+        self.register_buffer("std", torch.ones(self.width))
+
+    @property
+    def predicts_sigma(self) -> bool:
+        return self.config.loss_fn == "gaussian_nll"
+
+    @property
+    def num_outputs(self) -> int:
+        return self.width * (1 + self.predicts_sigma)
+
+    def output_names(self) -> tuple[str, ...]:
+        return (self.name, f"{self.name}_sigma") if self.predicts_sigma else (self.name,)
+
+    def fit_scaling(self, targets: ArrayLike) -> None:
+        """Mean and standard deviation of training targets (E, width) or (E,) in physical units; NaN rows are left out.
+
+        Raises:
+            ValueError: no event has a target.
+        """
+        values = torch.as_tensor(targets).double().reshape(-1, self.width)
+        usable = self.valid(values)
+        if not usable.any():
+            raise ValueError(f"task {self.name}: no usable training target among {len(values)} events")
+        values = self.transform(values[usable])
+        std, mean = torch.std_mean(values, 0, correction=0)
+        # A constant target (monochromatic photons) has no spread: rounding must not become its scale.
+        floor = 1e-6 * torch.where(mean == 0, torch.ones_like(mean), mean.abs())
+        self.mean.copy_(mean)
+        self.std.copy_(torch.where(std > floor, std, 1e3 * floor))
+
+    def transform(self, values: Tensor) -> Tensor:
+        """Physical values to those that are scaled."""
+        return values
+
+    def inverse(self, values: Tensor) -> Tensor:
+        """Inverse of `transform`."""
+        return values
+
+    def inverse_slope(self, physical: Tensor) -> Tensor | float:
+        """Derivative of `inverse`, at a physical value: carries sigmas to physical units."""
+        return 1.0
+
+    def scale(self, physical: Tensor) -> Tensor:
+        """Physical values (B, width) to network space."""
+        return (self.transform(physical) - self.mean) / self.std
+
+    def unscale(self, scaled: Tensor) -> Tensor:
+        """Inverse of `scale`, differentiable."""
+        return self.inverse(scaled * self.std + self.mean)
+
+    def nearest(self, target: Tensor, prediction: Tensor) -> Tensor:
+        """The target (B, width) itself; for a periodic one its image nearest to the prediction."""
+        return target
+
+    def placeholder(self) -> Tensor:
+        return self.inverse(self.mean)
+
+    def losses(self, raw: Tensor, target: Tensor) -> Tensor:
+        predicted = self.unscale(raw[:, : self.width])
+        target = self.nearest(target, predicted.detach())
+        loss_fn, beta = self.config.loss_fn, self.config.loss_beta
+        if loss_fn == "gaussian_nll":
+            loss = beta_nll(raw[:, : self.width], raw[:, self.width :], self.scale(target))
+        elif loss_fn.startswith(RELATIVE):
+            size = torch.maximum(target.abs(), MIN_RELATIVE_TARGET * self.std * self.inverse_slope(target))
+            loss = POINTWISE[loss_fn.removeprefix(RELATIVE)]((predicted - target) / size, beta)
+        else:
+            loss = POINTWISE[loss_fn](raw[:, : self.width] - self.scale(target), beta)
+        return loss.mean(-1)
+
+    def decode(self, raw: Tensor) -> dict[str, Tensor]:
+        raw = raw.float()
+        outputs = {self.name: self.unscale(raw[:, : self.width])}
+        if self.predicts_sigma:
+            scaled_sigma = torch.exp(0.5 * bounded_log_variance(raw[:, self.width :]))
+            outputs[f"{self.name}_sigma"] = scaled_sigma * self.std * self.inverse_slope(outputs[self.name])
+        return outputs
+
+
+class Energy(RegressionTask):
+    """Photon energy in GeV, optionally regressed as its logarithm. Resolution relative, in %."""
+
+    name = "energy"
+    width = 1
+    axes = AXES["energyTruth"]
+    resolutions: ClassVar = {"energy_resolution_68": "%"}
+    baselines: ClassVar = {"training mean": ("linear",), "linear in total npho": ("linear", "total")}
+    config: EnergyConfig
+
+    def valid(self, target: Tensor) -> Tensor:
+        valid = super().valid(target)
+        return valid & (target > 0).all(-1) if self.config.log_transform else valid
+
+    def transform(self, values: Tensor) -> Tensor:
+        return values.log() if self.config.log_transform else values
+
+    def inverse(self, values: Tensor) -> Tensor:
+        return values.exp() if self.config.log_transform else values
+
+    def inverse_slope(self, physical: Tensor) -> Tensor | float:
+        return physical if self.config.log_transform else 1.0
+
+    @classmethod
+    def errors(cls, prediction: Tensor, target: Tensor) -> Tensor:
+        return 100.0 * (prediction - target).abs() / target.abs()
+
+
+class Timing(RegressionTask):
+    """Time of the first interaction in s, on the zero of `relative_time`."""
+
+    name = "timing"
+    width = 1
+    axes = AXES["timeTruth"]
+    resolutions: ClassVar = {"time_resolution_68": "ps"}
+    baselines: ClassVar = {"training mean": ("linear",), "linear in light times": ("linear", "time_first", "time_mean")}
+
+
+class Position(RegressionTask):
+    """First interaction point (u, v, w) in cm."""
+
+    name = "uvwFI"
+    width = 3
+    axes = AXES["uvwTruth"]
+    resolutions: ClassVar = {f"{axis.name}_resolution_68": axis.unit for axis in AXES["uvwTruth"]}
+    baselines: ClassVar = {"training mean": ("linear",), "light centroid": ("linear", "u", "v", "w", "spread")}

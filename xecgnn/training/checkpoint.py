@@ -1,0 +1,121 @@
+"""The file a run leaves behind, and the three ways to use one: as a model, to continue, as a source of weights.
+
+A checkpoint is Lightning's dictionary of plain values and tensors (loadable with `weights_only=True`) under the name
+`.pth`. `state_dict` holds the averaged (EMA) weights, `current_model_state` the trained ones, and the key "xecgnn"
+what is needed to rebuild the network: kind, settings, detector YAML and hash, versions, MLflow run.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import xecgnn
+from xecgnn.detector import Detector
+from xecgnn.models import ModelConfig, XECModel
+from xecgnn.nn import NormalizationConfig
+from xecgnn.tasks import TasksConfig, build_tasks
+
+__all__ = ["describe_run", "is_continuation", "load_model", "load_weights", "read_checkpoint"]
+
+log = logging.getLogger(__name__)
+
+KEY = "xecgnn"
+PREFIX = "objective.model."  # of the network's weights inside the Lightning module
+
+
+def describe_run(kind: str, config: dict[str, Any], detector: Detector) -> dict[str, Any]:
+    """The "xecgnn" entry of a checkpoint, plain values only."""
+    return {
+        "kind": kind,
+        "config": config,
+        "detector_yaml": detector.yaml,
+        "detector_hash": detector.hash,
+        "versions": {"xecgnn": xecgnn.__version__, "torch": str(torch.__version__)},
+    }
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Load a checkpoint without running any code in it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is not a checkpoint.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"checkpoint {str(path)!r} not found")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises anything from KeyError to UnpicklingError
+        raise ValueError(f"{path}: not a readable checkpoint ({type(error).__name__})") from None
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f"{path}: expected a dictionary of weights, found {type(checkpoint).__name__}")
+    return checkpoint
+
+
+def load_model(path: str | Path, weights: str = "averaged") -> XECModel:
+    """The trained network of a checkpoint, in evaluation mode on the CPU.
+
+    Args:
+        path: checkpoint of `xecgnn-train`.
+        weights: "averaged" (EMA, what validation used) or "trained".
+    """
+    checkpoint = read_checkpoint(path)
+    run = checkpoint.get(KEY)
+    if run is None or run["kind"] != "regression":
+        raise ValueError(f"{path}: expected a checkpoint of xecgnn-train, found {run['kind'] if run else 'bare weights'}")
+    if weights not in ("averaged", "trained"):
+        raise ValueError(f"weights: expected 'averaged' or 'trained', found {weights!r}")
+    config = run["config"]
+    model = XECModel(
+        Detector.from_yaml(run["detector_yaml"]),
+        ModelConfig(**config["model"]),
+        NormalizationConfig(**config["normalization"]),
+        build_tasks(TasksConfig(**config["tasks"])),
+    )
+    state = checkpoint["state_dict"]
+    if weights == "trained":
+        state = checkpoint.get("current_model_state", state)
+    model.load_state_dict(_network_state(state))
+    return model.eval()
+
+
+def is_continuation(checkpoint: dict[str, Any], kind: str, config: dict[str, Any], detector: Detector) -> bool:
+    """Whether training can go on from this checkpoint: same kind, detector, network and tasks, optimiser included."""
+    run = checkpoint.get(KEY)
+    if run is None or run["kind"] != kind or not checkpoint.get("optimizer_states"):
+        return False
+    if run["detector_hash"] != detector.hash:
+        raise ValueError(
+            f"checkpoint is for detector {run['detector_hash'][:12]}, this run uses {detector.name} {detector.hash[:12]}"
+        )
+    sections = [name for name in ("model", "normalization", "tasks") if run["config"].get(name) != config.get(name)]
+    if sections:
+        log.info("The checkpoint has other %s settings: only its weights are used.", ", ".join(sections))
+    return not sections
+
+
+def load_weights(model: nn.Module, checkpoint: dict[str, Any]) -> None:
+    """Copy the weights that fit in name and shape, and say in one line which did not."""
+    source = _network_state(checkpoint.get("state_dict", checkpoint))
+    target = model.state_dict()
+    fitting = {k: v for k, v in source.items() if k in target and target[k].shape == v.shape}
+    if not fitting:
+        raise ValueError(f"no weight of the checkpoint fits the network; its first names are {list(source)[:3]}")
+    model.load_state_dict(fitting, strict=False)
+    fresh = sorted({k.rsplit(".", 1)[0] for k in target if k not in fitting})
+    unused = len(source) - len(fitting)
+    log.info(
+        "Loaded %d of %d tensors from the checkpoint; %d of the checkpoint do not fit. Fresh: %s",
+        len(fitting), len(target), unused, ", ".join(fresh[:8]) + (" ..." if len(fresh) > 8 else "") or "none",
+    )  # fmt: skip
+
+
+def _network_state(state: dict[str, Any]) -> dict[str, Tensor]:
+    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)}
+    inner = {k.removeprefix(PREFIX): v for k, v in tensors.items() if k.startswith(PREFIX)}
+    return inner or tensors

@@ -1,0 +1,79 @@
+"""The Lightning module: one objective, one optimiser, one generator per batch."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from xecgnn.names import INVALID_VALUE
+from xecgnn.training.config import TrainingConfig
+from xecgnn.training.objective import Objective
+from xecgnn.training.schedule import build_optimizer, build_schedule
+
+__all__ = ["TrainingModule", "drop_channels"]
+
+log = logging.getLogger(__name__)
+
+
+class TrainingModule(pl.LightningModule):
+    """Trains any `Objective`.
+
+    Args:
+        objective: loss and metrics around a network.
+        config: optimisation settings.
+        seed: with rank, epoch and batch it fixes every random number of a step, so that a resumed run equals an
+            uninterrupted one.
+    """
+
+    def __init__(self, objective: Objective, config: TrainingConfig, seed: int) -> None:
+        super().__init__()
+        self.objective = objective
+        self.config = config
+        self.seed = seed
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # SeedSequence-like mixing: consecutive batches, epochs and ranks must not share streams.
+        key = ((self.seed * 1_000_003 + self.global_rank) * 1_000_003 + self.current_epoch) * 1_000_003 + batch_idx
+        torch.manual_seed(key % 2**63)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        if self.config.channel_dropout:
+            batch = drop_channels(batch, self.config.channel_dropout)
+        loss, diagnostics = self.objective(batch)
+        if not torch.isfinite(loss.detach()):
+            raise ValueError(f"training loss is {loss.item()} at epoch {self.current_epoch}, batch {batch_idx}; lower training.lr")
+        size = batch.num_graphs
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
+        self.log_dict(
+            {f"train_{name}": value for name, value in diagnostics.items()},
+            on_step=False, on_epoch=True, batch_size=size, sync_dist=True,
+        )  # fmt: skip
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        loss = self.objective.update_metrics(batch)
+        self.log("val_loss", loss, prog_bar=True, batch_size=batch.num_graphs, sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        # Metrics reduce sums over ranks themselves; after that every rank holds the same number.
+        self.log_dict({name: value.float() for name, value in self.objective.compute_metrics().items()})
+
+    def configure_optimizers(self) -> Any:
+        optimizer = build_optimizer(self.objective, self.config)
+        steps = self.trainer.estimated_stepping_batches
+        schedule = build_schedule(optimizer, self.config, max(1, int(steps) // self.config.epochs))
+        return {"optimizer": optimizer, **({"lr_scheduler": schedule} if schedule else {})}
+
+
+def drop_channels(batch: Any, fraction: float) -> Any:
+    """A copy of the batch in which a random fraction of the sensors has become invalid."""
+    dropped = batch.clone()
+    for face in dropped.node_types:
+        x = dropped[face].x  # [B*N_face, 2]
+        gone = torch.rand(x.size(0), 1, device=x.device) < fraction
+        dropped[face].x = torch.where(gone, x.new_tensor(INVALID_VALUE), x)
+    return dropped

@@ -1,0 +1,71 @@
+"""An objective turns (network, batch) into (loss, diagnostics). The trainer knows nothing of physics; objectives know nothing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xecgnn.models import XECModel
+from xecgnn.tasks import SampleReweighter
+
+__all__ = ["Objective", "RegressionObjective"]
+
+
+class Objective(nn.Module):
+    """What is trained: owns the network, makes a loss of a batch, and measures it on validation data."""
+
+    model: nn.Module
+
+    def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean loss of the batch, and named scalars worth logging."""
+        raise NotImplementedError
+
+    def update_metrics(self, batch: Any) -> Tensor:
+        """Add a validation batch to the metrics; returns its mean loss."""
+        raise NotImplementedError
+
+    def compute_metrics(self) -> dict[str, Tensor]:
+        """Metrics over everything since the last call, which are then reset."""
+        raise NotImplementedError
+
+
+class RegressionObjective(Objective):
+    """Sum over tasks of weight x mean loss, optionally reweighted by histogram; metrics are the tasks' own.
+
+    Args:
+        model: network with its tasks.
+        reweighter: weights per event from the targets, fitted on training data.
+    """
+
+    def __init__(self, model: XECModel, reweighter: SampleReweighter) -> None:
+        super().__init__()
+        self.model = model
+        self.reweighter = reweighter
+        self.metrics = nn.ModuleDict({name: task.build_metrics() for name, task in model.tasks.items()})
+        self.run_network = model.raw_outputs  # replaced by its compiled form where asked for
+
+    def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        return self._loss(self.run_network(batch), batch.y, self.reweighter(batch.y))
+
+    def update_metrics(self, batch: Any) -> Tensor:
+        raw = self.model.raw_outputs(batch)
+        for name, task in self.model.tasks.items():
+            self.metrics[name].update(task.decode(raw[name])[name], batch.y[name])
+        return self._loss(raw, batch.y, None)[0]
+
+    def compute_metrics(self) -> dict[str, Tensor]:
+        values: dict[str, Tensor] = {}
+        for metric in self.metrics.values():
+            values.update(metric.compute())
+            metric.reset()
+        return values
+
+    def _loss(
+        self, raw: Mapping[str, Tensor], targets: Mapping[str, Tensor], weight: Tensor | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        losses = {name: task.mean_loss(raw[name], targets[name], weight) for name, task in self.model.tasks.items()}
+        total = torch.stack([self.model.tasks[name].weight * loss for name, loss in losses.items()]).sum()
+        return total, {f"loss_{name}": loss.detach() for name, loss in losses.items()}

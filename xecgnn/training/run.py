@@ -1,0 +1,151 @@
+"""The surroundings of a training: its folder, its loggers, its Lightning trainer, and what happens on Ctrl-C."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from filelock import FileLock
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger
+
+from xecgnn.training.config import LoggingConfig, TrainingConfig
+from xecgnn.training.ema import WarmEMA
+from xecgnn.training.monitor import SystemMonitor
+
+__all__ = ["BEST", "LAST", "build_loggers", "build_trainer", "fit", "make_run_folder", "mlflow_run_id", "pick_device"]
+
+log = logging.getLogger(__name__)
+
+BEST, LAST = "checkpoint_best", "checkpoint_last"
+
+
+def make_run_folder(artifacts_dir: str, run_name: str) -> Path:
+    """A new folder artifacts_dir/run_name; one that exists is never written into."""
+    folder = Path(artifacts_dir) / run_name
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise FileExistsError(
+            f"{folder} exists; choose another --run_name, or continue it with --resume_from {folder / LAST}.pth"
+        ) from None
+    return folder
+
+
+def pick_device(wanted: str) -> str:
+    """Lightning's accelerator for a `training.device` setting; asking for a missing GPU is an error."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ValueError("training.device: 'cuda' asked for, but torch sees no GPU; allowed here: auto, cpu")
+    return "gpu" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def build_loggers(config: LoggingConfig, run_name: str, params: Mapping[str, Any], run_id: str | None = None) -> list[Logger]:
+    """MLflow and TensorBoard loggers.
+
+    Args:
+        params: nested settings, logged flat once.
+        run_id: MLflow run to go on with; its parameters are already there.
+    """
+    loggers: list[Logger] = []
+    if config.tensorboard:
+        loggers.append(TensorBoardLogger(config.tensorboard_dir, name="", version=run_name))
+    if config.mlflow:
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # silences the list of database migrations
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        store = MLFlowLogger(
+            config.experiment,
+            run_name=run_name,
+            tracking_uri=config.mlflow_uri,
+            artifact_location=Path("mlruns").resolve().as_uri(),
+            run_id=run_id,
+        )
+        # The first use creates the database: parallel jobs would race.
+        with FileLock(Path("mlruns.db.lock").resolve()):
+            _ = store.experiment, store.run_id
+        if run_id is None:
+            store.log_hyperparams(_flatten(params))
+        loggers.append(store)
+    return loggers
+
+
+def mlflow_run_id(loggers: list[Logger]) -> str | None:
+    """The MLflow run of a list of loggers, if any."""
+    return next((logger.run_id for logger in loggers if isinstance(logger, MLFlowLogger)), None)
+
+
+def build_trainer(config: TrainingConfig, folder: Path, loggers: list[Logger], progress_bar: bool) -> pl.Trainer:
+    """The one Lightning trainer: EMA, best and last checkpoint, system metrics, precision, devices."""
+    accelerator = pick_device(config.device)
+    devices = config.num_devices
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+    callbacks: list[Callback] = [_checkpoints(folder), SystemMonitor()]
+    if config.ema_decay >= 0:
+        callbacks.insert(0, WarmEMA(config.ema_decay))
+    if loggers:
+        callbacks.append(LearningRateMonitor())
+    if progress_bar:
+        callbacks.append(_ProgressBar())
+    return pl.Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=config.num_nodes,
+        strategy="ddp" if devices * config.num_nodes > 1 else "auto",
+        precision=_precision(config.amp, accelerator),
+        max_epochs=config.epochs,
+        gradient_clip_val=config.grad_clip or None,
+        accumulate_grad_batches=config.grad_accum_steps,
+        logger=loggers,
+        callbacks=callbacks,
+        default_root_dir=str(folder),
+        enable_progress_bar=progress_bar,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, resume_from: str | None) -> None:
+    """Train; Ctrl-C surfaces as KeyboardInterrupt (Lightning itself would end the process with code 1)."""
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=True)
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        kept = Path(trainer.default_root_dir) / f"{LAST}.pth"
+        log.info("\nInterrupted. %s", f"Continue with --resume_from {kept}" if kept.exists() else "No epoch was finished.")
+        raise KeyboardInterrupt from None
+
+
+def _checkpoints(folder: Path) -> ModelCheckpoint:
+    checkpoints = ModelCheckpoint(
+        dirpath=folder, filename=BEST, monitor="val_loss", save_last=True, save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )  # fmt: skip
+    checkpoints.FILE_EXTENSION = ".pth"
+    checkpoints.CHECKPOINT_NAME_LAST = LAST
+    return checkpoints
+
+
+def _precision(amp: str, accelerator: str) -> Any:
+    if amp == "auto":
+        amp = "bf16" if accelerator == "gpu" and torch.cuda.is_bf16_supported() else "none"
+    return {"none": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[amp]
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat.update(_flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+    return flat
+
+
+class _ProgressBar(TQDMProgressBar):
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
