@@ -1,13 +1,74 @@
-"""Base of every settings class: typed, strict about unknown keys, each field with the text that `--help` prints."""
+"""Settings classes: typed, strict about unknown keys, each field with the text that `--help` prints; and YAML to fill them."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import difflib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
 
-__all__ = ["Settings"]
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+__all__ = ["ConfigError", "Settings", "read_yaml", "validated"]
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class Settings(BaseModel):
     """A group of settings. Unknown keys and wrong types are errors; assignments are validated like the constructor."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, validate_default=True)
+
+
+class ConfigError(ValueError):
+    """Settings that cannot be used; the text has one line per problem."""
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file; where there is no such file, the shipped config of that name."""
+    source = Path(path)
+    if not source.is_file():
+        shipped = files("xecgnn") / "configs"
+        source = Path(str(shipped / f"{source.stem}.yaml"))
+        if not source.is_file():
+            known = sorted(p.name for p in Path(str(shipped)).glob("*.yaml"))
+            raise FileNotFoundError(f"config {str(path)!r} not found; shipped configs: {', '.join(known)}")
+    try:
+        values = yaml.safe_load(source.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping of settings, found {type(values).__name__}")
+    return values
+
+
+def validated(cls: type[ModelT], values: Mapping[str, Any]) -> ModelT:
+    """`cls(**values)`, with one-line errors."""
+    try:
+        return cls(**values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(cls, problem) for problem in error.errors())) from None
+
+
+def _explain(cls: type[BaseModel], problem: Mapping[str, Any]) -> str:
+    """One line for one validation error: key, what was found, what is allowed."""
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location) or cls.__name__
+    if problem["type"] == "extra_forbidden":
+        known = _fields_at(cls, location[:-1])
+        near = difflib.get_close_matches(location[-1], known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        return f"{key}: unknown key; {hint}"
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    return f"{key}: {message}" if problem["type"] == "value_error" else f"{key}: {message}, found {problem['input']!r}"
+
+
+def _fields_at(cls: type[BaseModel], location: Sequence[str]) -> list[str]:
+    for part in location:
+        annotation = cls.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        cls = annotation
+    return list(cls.model_fields)

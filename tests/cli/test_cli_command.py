@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from xecgnn.cli.command import ALIASES, parse_command
-from xecgnn.config import ConfigError, TrainConfig, load_config
+from xecgnn.config import TrainConfig, load_config
+from xecgnn.settings import ConfigError
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 

@@ -13,8 +13,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings, CliSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from xecgnn.config import ConfigError, read_yaml, validated
-from xecgnn.settings import Settings
+from xecgnn.settings import ConfigError, Settings, read_yaml, validated
 
 __all__ = ["ALIASES", "INTERRUPTED", "parse_command", "run_command"]
 
@@ -69,17 +68,18 @@ def parse_command(
         The settings, and the path of the YAML file if there is one.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = _Parser(prog=prog, description=description, allow_abbrev=False, formatter_class=_help_width)
+    epilog = "--tasks TASK ... enables exactly these tasks." if "tasks" in cls.model_fields else None
+    parser = _Parser(prog=prog, description=description, epilog=epilog, allow_abbrev=False, formatter_class=_help_width)
     if config:
         parser.add_argument("config", help="YAML file with the settings that differ from the defaults")
         parser.add_argument("--print-config", action="store_true", help="print the resolved settings and exit")
         if "tasks" in cls.model_fields:
-            parser.add_argument("--tasks", metavar="TASK ...", help="enable exactly these tasks")
             arguments = _expand_tasks(cls, arguments, parser)
     path = arguments[0] if config and arguments and not arguments[0].startswith("-") else None
     show = config and "--print-config" in arguments
     values = read_yaml(path) if path else {}
-    settings = validated(cls, validated(_command_class(cls, parser, _repeat_values(arguments)), values).model_dump(exclude_unset=True))
+    command = _command_class(cls, parser, _repeat_values(arguments), paths=config)
+    settings = validated(cls, validated(command, values).model_dump(exclude_unset=True))
     if show:
         sys.stdout.write(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
         raise SystemExit(0)
@@ -88,7 +88,8 @@ def parse_command(
 
 def run_command(main: Callable[[], Any]) -> None:
     """Call `main`; mistakes of the user end in one line on stderr and exit code 2, Ctrl-C in exit code 130."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("xecgnn").setLevel(logging.INFO)
     try:
         main()
     except (ConfigError, ValueError, KeyError, OSError) as error:
@@ -102,14 +103,19 @@ def _help_width(prog: str) -> argparse.HelpFormatter:
     return argparse.HelpFormatter(prog, max_help_position=44, width=120)
 
 
-def _command_class(cls: type[ConfigT], parser: _Parser, arguments: list[str]) -> type[ConfigT]:
-    """`cls` whose values come from the options first and from the keyword arguments second."""
+def _command_class(cls: type[ConfigT], parser: _Parser, arguments: list[str], paths: bool) -> type[ConfigT]:
+    """`cls` whose values come from the options first and from the keyword arguments second.
+
+    With `paths`, options are settings paths with a value (`--logging.mlflow false`), else plain flags (`--all-branches`).
+    """
 
     class Command(BaseSettings, cls):  # type: ignore[valid-type, misc]
         model_config = SettingsConfigDict(
             extra="forbid",
             cli_parse_none_str="null",
             cli_shortcuts=ALIASES if "training" in cls.model_fields else None,
+            cli_kebab_case=not paths,
+            cli_implicit_flags=not paths,
             nested_model_default_partial_update=True,
         )
 

@@ -6,11 +6,17 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from xecgnn.cli.command import parse_command, run_command
 from xecgnn.config import TrainConfig, build_model
+
+if TYPE_CHECKING:
+    from xecgnn.models import XECModel
+    from xecgnn.tasks import SampleReweighter
+    from xecgnn.training.data import EventDataModule
 
 __all__ = ["main", "train"]
 
@@ -34,33 +40,83 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def train(config: TrainConfig, default_name: str = "train") -> Path:
-    """Train as the settings say; returns the folder with the artifacts."""
+    """Train as the settings say; returns the folder with the artifacts.
+
+    A `resume_from` that fits the settings is continued in its own folder; of any other only the weights are used.
+    """
     import lightning.pytorch as pl
 
     from xecgnn.evaluation import evaluate_run
-    from xecgnn.training import checkpoint as ckpt
-    from xecgnn.training import run
+    from xecgnn.tasks import SampleReweighter
+    from xecgnn.training import checkpoint, run
     from xecgnn.training.data import EventDataModule
     from xecgnn.training.module import TrainingModule
     from xecgnn.training.objective import RegressionObjective
-    from xecgnn.training.targets import fit_targets
 
     run.pick_device(config.training.device)
     pl.seed_everything(config.seed, verbose=False)
     model = build_model(config)
     detector = model.detector
-    data = EventDataModule(detector, config.data, config.seed)
-    # Opens the files, so that a wrong path is reported before anything is created.
-    log.info("Detector %s. Training events: %d, validation events: %d.", detector.name, data.num_train, data.num_val)
+    data = EventDataModule(detector, config.data, config.seed, tasks=list(model.tasks))
+    reweighter = SampleReweighter(config.reweighting)
+    _fit_targets(data, model, reweighter)
 
-    source = ckpt.read_checkpoint(config.checkpoint.resume_from) if config.checkpoint.resume_from else None
-    goes_on = source is not None and ckpt.is_continuation(source, "regression", config.model_dump(mode="json"), detector)
+    # Where to start from, and where to write.
+    source = checkpoint.read_checkpoint(config.checkpoint.resume_from) if config.checkpoint.resume_from else None
+    settings = config.model_dump(mode="json")
+    goes_on = source is not None and checkpoint.is_continuation(source, "regression", settings, detector)
     if goes_on:
         folder = Path(str(config.checkpoint.resume_from)).parent
-        config.run_name = folder.name
+        log.info("Continuing %s after epoch %d.", folder, source["epoch"] + 1)
     else:
-        config.run_name = config.run_name or f"{default_name}_{datetime.now():%Y%m%d_%H%M%S}"
-        folder = run.make_run_folder(config.checkpoint.artifacts_dir, config.run_name)
+        name = config.run_name or f"{default_name}_{datetime.now():%Y%m%d_%H%M%S}"
+        folder = run.make_run_folder(config.checkpoint.artifacts_dir, name)
         if source is not None:
-            ckpt.load_weights(model, source)
+            checkpoint.load_weights(model, source)
+    config.run_name = folder.name
+    settings = config.model_dump(mode="json")
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+
+    # Train.
+    run_id = source["xecgnn"].get("mlflow_run_id") if goes_on else None
+    loggers = run.build_loggers(config.logging, folder.name, settings, run_id)
+    info = checkpoint.describe_run("regression", settings, detector) | {"mlflow_run_id": run.mlflow_run_id(loggers)}
+    trainer = run.build_trainer(config.training, folder, loggers, config.logging.progress_bar)
+    module = TrainingModule(RegressionObjective(model, reweighter), config.training, config.seed, info)
+    log.info("%s", model)
+    run.fit(trainer, module, data, config.checkpoint.resume_from if goes_on else None)
+
+    # Look at the best weights, on rank 0 and over all events.
+    if trainer.is_global_zero:
+        best = checkpoint.load_model(folder / f"{run.BEST}.pth").to(module.device)
+        data.trainer = None
+        training = data.loader(config.data.train_path, shuffle=True)
+        result = evaluate_run(best, training, data.val_dataloader(), folder, folder.name)
+        run.log_artifacts(loggers, result.files)
+        log.info("\n%s\n\nArtifacts in %s:\n%s", result.table, folder, "\n".join(f"  {p.name}" for p in sorted(folder.iterdir())))
     return folder
+
+
+def _fit_targets(data: EventDataModule, model: XECModel, reweighter: SampleReweighter) -> None:
+    """Scale the outputs of the network, and weight the events, by the targets of the training sample."""
+    try:
+        targets = data.training_targets()
+        validation = len(data.val_dataloader())
+    except FileNotFoundError as error:
+        train_file, val_file = (_suggested_file(paths) for paths in (data.config.train_path, data.config.val_path))
+        raise FileNotFoundError(
+            f"{error}; simulated files to start with:\n"
+            f"  xecgnn-simulate --events 20000 --seed 1 --output {train_file}\n"
+            f"  xecgnn-simulate --events 2000 --seed 2 --output {val_file}"
+        ) from None
+    for name, task in model.tasks.items():
+        task.fit_scaling(targets[name])
+    reweighter.fit(targets)
+
+
+def _suggested_file(paths: list[str]) -> str:
+    return paths[0].replace("*", "simulated")
+
+
+if __name__ == "__main__":
+    main()

@@ -20,7 +20,7 @@ from xecgnn.models import ModelConfig, XECModel
 from xecgnn.nn import NormalizationConfig
 from xecgnn.tasks import TasksConfig, build_tasks
 
-__all__ = ["describe_run", "is_continuation", "load_model", "load_weights", "read_checkpoint"]
+__all__ = ["KEY", "describe_run", "is_continuation", "load_model", "load_weights", "read_checkpoint"]
 
 log = logging.getLogger(__name__)
 

@@ -1,13 +1,16 @@
-"""The data of a run: two loaders whose position travels in the checkpoint."""
+"""The data of a run: two loaders whose position travels in the checkpoint, and the targets that scale the network."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 
-from xecgnn.data import DataConfig, EventLoader
+from xecgnn.data import DataConfig, EventLoader, read_events
 from xecgnn.detector import Detector
+from xecgnn.names import TARGETS
 
 __all__ = ["EventDataModule"]
 
@@ -19,31 +22,39 @@ class EventDataModule(pl.LightningDataModule):
         detector: detector the files were recorded with.
         config: files and reading settings.
         seed: of the shuffling.
+        tasks: names of the tasks, whose truth branches the files must have.
     """
 
-    def __init__(self, detector: Detector, config: DataConfig, seed: int) -> None:
+    def __init__(self, detector: Detector, config: DataConfig, seed: int, tasks: list[str]) -> None:
         super().__init__()
         self.detector = detector
         self.config = config
         self.seed = seed
+        self.tasks = tasks
         self._train: EventLoader | None = None
 
     def train_dataloader(self) -> EventLoader:
         if self._train is None:
-            self._train = self._loader(self.config.train_path, shuffle=True)
+            self._train = self.loader(self.config.train_path, shuffle=True, truth=[TARGETS[name] for name in self.tasks])
         return self._train
 
     def val_dataloader(self) -> EventLoader:
-        return self._loader(self.config.val_path, shuffle=False)
+        return self.loader(self.config.val_path, shuffle=False)
+
+    def loader(self, paths: list[str], shuffle: bool, truth: list[str] | None = None) -> EventLoader:
+        """A new loader over this rank's share of the files; `truth` None: every truth branch they all have."""
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return EventLoader(
+            paths, self.detector, self.config, shuffle=shuffle, seed=self.seed, rank=rank, world_size=world_size, truth=truth
+        )
+
+    def training_targets(self) -> Mapping[str, np.ndarray]:
+        """Targets of the whole training sample, (E, width) or (E,) for each task; readings are not touched."""
+        events = read_events(self.config.train_path, branches=[TARGETS[name] for name in self.tasks], config=self.config)
+        return {name: events[TARGETS[name]] for name in self.tasks}
 
     def state_dict(self) -> dict[str, Any]:
         return self.train_dataloader().state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.train_dataloader().load_state_dict(state_dict)
-
-    def _loader(self, paths: list[str], shuffle: bool) -> EventLoader:
-        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return EventLoader(
-            paths, self.detector, self.config, shuffle=shuffle, seed=self.seed, rank=rank, world_size=world_size
-        )

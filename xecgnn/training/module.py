@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from xecgnn.names import INVALID_VALUE
+from xecgnn.training.checkpoint import KEY
 from xecgnn.training.config import TrainingConfig
 from xecgnn.training.objective import Objective
 from xecgnn.training.schedule import build_optimizer, build_schedule
@@ -27,16 +28,18 @@ class TrainingModule(pl.LightningModule):
         config: optimisation settings.
         seed: with rank, epoch and batch it fixes every random number of a step, so that a resumed run equals an
             uninterrupted one.
+        info: what else a checkpoint says of the run (see `describe_run`).
     """
 
-    def __init__(self, objective: Objective, config: TrainingConfig, seed: int) -> None:
+    def __init__(self, objective: Objective, config: TrainingConfig, seed: int, info: dict[str, Any]) -> None:
         super().__init__()
         self.objective = objective
         self.config = config
         self.seed = seed
+        self.info = info
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        # SeedSequence-like mixing: consecutive batches, epochs and ranks must not share streams.
+        # A mixed radix: consecutive batches, epochs and ranks must not share streams.
         key = ((self.seed * 1_000_003 + self.global_rank) * 1_000_003 + self.current_epoch) * 1_000_003 + batch_idx
         torch.manual_seed(key % 2**63)
 
@@ -44,7 +47,8 @@ class TrainingModule(pl.LightningModule):
         if self.config.channel_dropout:
             batch = drop_channels(batch, self.config.channel_dropout)
         loss, diagnostics = self.objective(batch)
-        if not torch.isfinite(loss.detach()):
+        # On a GPU the check waits for the step: once in a while is enough, since NaN weights stay NaN.
+        if (batch_idx % 100 == 0 or self.device.type == "cpu") and not torch.isfinite(loss.detach()):
             raise ValueError(f"training loss is {loss.item()} at epoch {self.current_epoch}, batch {batch_idx}; lower training.lr")
         size = batch.num_graphs
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
@@ -61,6 +65,9 @@ class TrainingModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         # Metrics reduce sums over ranks themselves; after that every rank holds the same number.
         self.log_dict({name: value.float() for name, value in self.objective.compute_metrics().items()})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[KEY] = self.info
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.objective, self.config)

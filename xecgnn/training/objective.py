@@ -13,6 +13,8 @@ from xecgnn.tasks import SampleReweighter
 
 __all__ = ["Objective", "RegressionObjective"]
 
+MOMENTS = ("_bias", "_rms", "_skew")
+
 
 class Objective(nn.Module):
     """What is trained: owns the network, makes a loss of a batch, and measures it on validation data."""
@@ -28,7 +30,7 @@ class Objective(nn.Module):
         raise NotImplementedError
 
     def compute_metrics(self) -> dict[str, Tensor]:
-        """Metrics over everything since the last call, which are then reset."""
+        """Metrics over everything since the last call, which are then reset, under the names they are logged by."""
         raise NotImplementedError
 
 
@@ -61,7 +63,8 @@ class RegressionObjective(Objective):
         for metric in self.metrics.values():
             values.update(metric.compute())
             metric.reset()
-        return values
+        # The names of seed 000: `theta_bias`, but `val_resolution_deg`.
+        return {name if name.endswith(MOMENTS) else f"val_{name}": value for name, value in values.items()}
 
     def _loss(
         self, raw: Mapping[str, Tensor], targets: Mapping[str, Tensor], weight: Tensor | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,12 +14,13 @@ import torch
 from filelock import FileLock
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from xecgnn.training.config import LoggingConfig, TrainingConfig
 from xecgnn.training.ema import WarmEMA
 from xecgnn.training.monitor import SystemMonitor
 
-__all__ = ["BEST", "LAST", "build_loggers", "build_trainer", "fit", "make_run_folder", "mlflow_run_id", "pick_device"]
+__all__ = ["BEST", "LAST", "build_loggers", "build_trainer", "fit", "log_artifacts", "make_run_folder", "mlflow_run_id", "pick_device"]
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +28,10 @@ BEST, LAST = "checkpoint_best", "checkpoint_last"
 
 
 def make_run_folder(artifacts_dir: str, run_name: str) -> Path:
-    """A new folder artifacts_dir/run_name; one that exists is never written into."""
+    """A new folder artifacts_dir/run_name, made by rank 0; one that exists is never written into."""
     folder = Path(artifacts_dir) / run_name
+    if rank_zero_only.rank != 0:
+        return folder
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
@@ -76,6 +80,15 @@ def build_loggers(config: LoggingConfig, run_name: str, params: Mapping[str, Any
 def mlflow_run_id(loggers: list[Logger]) -> str | None:
     """The MLflow run of a list of loggers, if any."""
     return next((logger.run_id for logger in loggers if isinstance(logger, MLFlowLogger)), None)
+
+
+def log_artifacts(loggers: list[Logger], files: list[Path]) -> None:
+    """Copy the plots of a run to MLflow."""
+    for logger in loggers:
+        if isinstance(logger, MLFlowLogger):
+            for path in files:
+                if path.suffix == ".pdf":
+                    logger.experiment.log_artifact(logger.run_id, str(path))
 
 
 def build_trainer(config: TrainingConfig, folder: Path, loggers: list[Logger], progress_bar: bool) -> pl.Trainer:
@@ -147,5 +160,15 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 class _ProgressBar(TQDMProgressBar):
+    """One line per epoch that stays; nothing in between where the output is a file."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=1 if sys.stdout.isatty() else 1_000_000, leave=True)
+
+    def init_validation_tqdm(self) -> Any:
+        bar = super().init_validation_tqdm()
+        bar.disable = True
+        return bar
+
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import uproot
+
+from xecgnn.detector import Detector
+from xecgnn.names import BRANCHES, TREE
+from xecgnn.simulation import SimulationConfig, simulate_events, write_simulation
+from xecgnn.simulation import write as write_module
+
+
+def config(path, **settings) -> SimulationConfig:
+    return SimulationConfig(detector="mini", events=70, seed=3, output=path, **settings)
+
+
+def test_file_holds_the_simulated_events(mini: Detector, tmp_path) -> None:
+    path = write_simulation(config(tmp_path / "new" / "events.root"), progress=False)
+    expected = simulate_events(mini, 70, seed=3)
+    with uproot.open(path) as file:
+        tree = file[TREE]
+        assert tree.num_entries == 70
+        assert set(tree.keys()) == set(BRANCHES) - {"relative_npho", "time"}
+        for name, values in tree.arrays(library="np").items():
+            np.testing.assert_array_equal(values, expected[name])
+            assert values.dtype == BRANCHES[name].dtype
+
+
+def test_all_branches_pileup_and_dead_channels(mini: Detector, tmp_path) -> None:
+    dead = tmp_path / "dead.txt"
+    dead.write_text("1 2\n3\n")
+    settings = {"all_branches": True, "pileup": True, "dead_channels": dead, "compression": "none"}
+    path = write_simulation(config(tmp_path / "a.root", **settings), progress=False)
+    expected = simulate_events(mini, 70, seed=3, pileup=True, dead=[1, 2, 3], all_branches=True)
+    with uproot.open(path) as file:
+        assert set(file[TREE].keys()) == set(BRANCHES)
+        for name in BRANCHES:
+            np.testing.assert_array_equal(file[TREE][name].array(library="np"), expected[name])
+
+
+def test_existing_output_is_kept(tmp_path) -> None:
+    path = tmp_path / "events.root"
+    path.write_text("precious")
+    with pytest.raises(FileExistsError, match=r"events\.root exists; .*--overwrite"):
+        write_simulation(config(path), progress=False)
+    assert path.read_text() == "precious"
+    write_simulation(config(path, overwrite=True), progress=False)
+    with uproot.open(path) as file:
+        assert file[TREE].num_entries == 70
+
+
+def test_nothing_is_left_behind_by_a_failure(tmp_path, monkeypatch) -> None:
+    blocks = write_module.simulate_blocks
+
+    def failing(*args, **kwargs):
+        yield next(blocks(*args, **kwargs))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(write_module, "simulate_blocks", failing)
+    with pytest.raises(KeyboardInterrupt):
+        write_simulation(config(tmp_path / "events.root"), progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_bar_counts_events(tmp_path, capsys) -> None:
+    write_simulation(config(tmp_path / "events.root"), progress=True)
+    assert "70/70" in capsys.readouterr().err

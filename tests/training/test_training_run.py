@@ -1,0 +1,188 @@
+"""Whole trainings on the small detector, through the command that a user types."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import uproot
+
+import xecgnn
+from xecgnn.cli.train import main
+from xecgnn.data import build_batch, read_events
+from xecgnn.training.module import TrainingModule
+
+SMALL = [
+    "--detector", "mini", "--batch", "32", "--model.encoder_dim", "32", "--model.hex_dim", "8", "--model.hex_depth", "1",
+    "--model.depths", "1", "1", "--model.num_heads", "2", "--model.hidden_dim", "16", "--data.num_workers", "0",
+    "--training.device", "cpu", "--logging.progress_bar", "false",
+]  # fmt: skip
+QUIET = ["--logging.mlflow", "false", "--logging.tensorboard", "false"]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, mini_files: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder with `data` in it."""
+    (tmp_path / "data").symlink_to(mini_files / "data")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def weights(path: str, key: str = "state_dict") -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)[key]
+
+
+def test_a_run_leaves_its_artifacts(workplace: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "xecgnn"):
+        main(["angle.yaml", *SMALL, "--epochs", "2", "--run_name", "first", "--tasks", "angle", "energy"])
+    assert "mean direction" in caplog.text
+    assert "surface normal" in caplog.text
+    folder = workplace / "artifacts" / "first"
+    assert {path.name for path in folder.iterdir()} == {
+        "checkpoint_best.pth", "checkpoint_last.pth", "config.yaml", "predictions_first.csv",
+        "resolution_profile_angle.pdf", "resolution_profile_energy.pdf", "validation_results_first.root",
+    }  # fmt: skip
+    assert (workplace / "runs" / "first").is_dir()
+    assert (workplace / "mlruns.db").is_file()
+
+    # The checkpoint gives back the network that made the predictions.
+    model = xecgnn.load_model(folder / "checkpoint_best.pth")
+    events = read_events("data/val")
+    with torch.no_grad():
+        predicted = model(build_batch(model.detector, events, edges=False))
+    tree = uproot.open(folder / "validation_results_first.root")["tree"].arrays(library="np")
+    np.testing.assert_allclose(tree["pred_emiAng"], predicted["angle"], atol=1e-5)
+    np.testing.assert_allclose(tree["emiAng"], events.emiAng)
+    np.testing.assert_array_equal(tree["event"], events.event)
+    with (folder / "predictions_first.csv").open() as file:
+        assert len(list(csv.reader(file))) == len(events) + 1
+    assert xecgnn.load_config(folder / "config.yaml").run_name == "first"
+
+
+def store(folder: Path) -> str:
+    """An MLflow store of its own: stores are cached by name, whatever the current folder."""
+    return f"sqlite:///{folder}/tracking.db"
+
+
+def test_mlflow_has_the_metrics_of_the_seeds(workplace: Path) -> None:
+    import mlflow
+
+    main(["angle.yaml", *SMALL, "--epochs", "1", "--run_name", "tracked", "--logging.mlflow_uri", store(workplace)])
+    client = mlflow.MlflowClient(store(workplace))
+    (run,) = client.search_runs([client.get_experiment_by_name("xecgnn").experiment_id])
+    metrics = set(run.data.metrics)
+    assert {"train_loss", "val_loss", "val_resolution_deg", "theta_bias", "theta_rms", "theta_skew"} <= metrics
+    assert {
+        "system/throughput_events_per_sec", "system/avg_data_load_sec", "system/compute_efficiency",
+        "system/epoch_duration_sec", "system/ram_used_gb",
+    } <= metrics  # fmt: skip
+    assert run.data.params["training.lr"] == "0.0003"
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["resolution_profile_angle.pdf"]
+
+
+FULL = ["--training.grad_accum_steps", "2", "--training.channel_dropout", "0.1", "--model.drop_path_rate", "0.1", "--epochs", "4"]
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "onecycle", "plateau", "none"])
+def test_resumed_equals_uninterrupted(workplace: Path, monkeypatch: pytest.MonkeyPatch, schedule: str) -> None:
+    options = ["angle.yaml", *SMALL, *QUIET, *FULL, "--training.scheduler", schedule]
+    main([*options, "--run_name", "whole"])
+
+    step = TrainingModule.training_step
+
+    def interrupted(self: TrainingModule, batch: object, batch_idx: int) -> torch.Tensor:
+        if self.current_epoch == 2 and batch_idx == 1:
+            raise KeyboardInterrupt
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "training_step", interrupted)
+        with pytest.raises(SystemExit) as stop:
+            main([*options, "--run_name", "parts"])
+    assert stop.value.code == 130
+    main([*options, "--resume_from", "artifacts/parts/checkpoint_last.pth"])
+
+    for key in ("state_dict", "current_model_state"):  # averaged and trained weights
+        whole, parts = (weights(f"artifacts/{run}/checkpoint_last.pth", key) for run in ("whole", "parts"))
+        assert whole.keys() == parts.keys()
+        assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert not all(torch.equal(a, b) for a, b in zip(weights("artifacts/whole/checkpoint_last.pth").values(), whole.values(), strict=True))
+
+
+def test_same_seed_same_weights_other_seed_others(workplace: Path) -> None:
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        main(["angle.yaml", *SMALL, *QUIET, "--epochs", "1", "--seed", str(seed), "--run_name", name])
+    a, b, c = (weights(f"artifacts/{name}/checkpoint_last.pth") for name in "abc")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not all(torch.equal(a[name], c[name]) for name in a)
+
+
+def test_resume_goes_on_in_the_same_mlflow_run(workplace: Path) -> None:
+    import mlflow
+
+    options = ["angle.yaml", *SMALL, "--logging.tensorboard", "false", "--logging.mlflow_uri", store(workplace)]
+    main([*options, "--epochs", "1", "--run_name", "once"])
+    main([*options, "--epochs", "2", "--resume_from", "artifacts/once/checkpoint_last.pth"])
+    client = mlflow.MlflowClient(store(workplace))
+    (run,) = client.search_runs([client.get_experiment_by_name("xecgnn").experiment_id])
+    assert len(client.get_metric_history(run.info.run_id, "val_loss")) == 2
+    assert [path.name for path in (workplace / "artifacts").iterdir()] == ["once"]
+
+
+def test_other_weights_are_loaded_where_they_fit(workplace: Path, caplog: pytest.LogCaptureFixture) -> None:
+    main(["angle.yaml", *SMALL, *QUIET, "--epochs", "1", "--run_name", "angle"])
+    with caplog.at_level(logging.INFO, "xecgnn"):
+        options = ["--resume_from", "artifacts/angle/checkpoint_best.pth", "--run_name", "both", "--lr", "1e-12"]
+        main(["angle.yaml", *SMALL, *QUIET, "--tasks", "angle", "energy", "--epochs", "1", *options])
+    assert "only its weights are used" in caplog.text
+    assert "Fresh: heads.energy" in caplog.text
+    old, new = (weights(f"artifacts/{name}/checkpoint_last.pth") for name in ("angle", "both"))
+    shared = [name for name in old if ".encoder." in name]
+    assert all(torch.allclose(old[name], new[name], atol=1e-6) for name in shared)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--run_name", "taken"], "artifacts/taken exists; choose another --run_name, or continue it with --resume_from"),
+        (["--train_path", "nowhere/*.root"], "no file matches 'nowhere/*.root'; simulated files to start with:"),
+        (["--resume_from", "nowhere.pth"], "checkpoint 'nowhere.pth' not found"),
+        (["--detector", "meg2"], "sensors, the detector has 4760"),
+        (["--detector", "meg3"], "meg3"),
+    ],
+)
+def test_mistakes_are_named_and_nothing_is_written(workplace: Path, options: list[str], line: str) -> None:
+    (workplace / "artifacts" / "taken").mkdir(parents=True)
+    with pytest.raises(SystemExit) as stop:
+        main(["angle.yaml", *SMALL, *QUIET, "--epochs", "1", *options])
+    assert line in str(stop.value.code)
+    assert [path.name for path in (workplace / "artifacts").iterdir()] == ["taken"]
+    assert not any((workplace / "artifacts" / "taken").iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_an_error(workplace: Path) -> None:
+    with pytest.raises(SystemExit, match="torch sees no GPU; allowed here: auto, cpu"):
+        main(["angle.yaml", *SMALL, *QUIET, "--training.device", "cuda"])
+
+
+def test_two_processes_share_an_epoch(workplace: Path) -> None:
+    command = [sys.executable, "-m", "xecgnn.cli.train", "angle.yaml", *SMALL, *QUIET, "--epochs", "2", "--run_name", "pair"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    out = subprocess.run([*command, "--training.num_devices", "2"], capture_output=True, text=True, timeout=240, env=env, check=False)
+    assert out.returncode == 0, out.stderr
+    assert (workplace / "artifacts/pair/validation_results_pair.root").is_file()
+    assert "angle (64 events)" in out.stderr
+
+
+def test_every_event_of_the_validation_sample_counts_once(workplace: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "xecgnn"):
+        main(["angle.yaml", *SMALL, *QUIET, "--epochs", "1", "--batch", "24", "--run_name", "odd"])
+    assert "angle (64 events)" in caplog.text

@@ -1,0 +1,93 @@
+"""From expected light to readings: photo-electrons, charge, time, dead channels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xecgnn.detector import Detector
+from xecgnn.simulation.constants import Constants
+
+__all__ = ["Readings", "Readout", "dead_mask", "read_dead_channels"]
+
+Singles = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What E events leave in S sensors; NaN where a reading is invalid."""
+
+    npho: Singles  # [E, S] photons
+    time: Singles  # [E, S] ns
+    earliest: Singles  # [E] ns, first valid time of the event
+
+
+class Readout:
+    """Draws the readings of a detector. `dead` (S,) marks channels without any."""
+
+    def __init__(self, detector: Detector, dead: NDArray[np.bool_], constants: Constants) -> None:
+        unknown = sorted(set(detector.sensor_type.tolist()) - constants.readout.keys())
+        if unknown:
+            raise ValueError(f"no readout constants for sensor {unknown[0]!r}; known: {', '.join(constants.readout)}")
+        kinds = [(detector.sensor_kinds[name].efficiency, constants.readout[name]) for name in detector.sensor_type]
+        self._efficiency = np.array([efficiency for efficiency, _ in kinds], dtype=np.float32)
+        self._gain_variance = np.array([readout.gain_spread**2 for _, readout in kinds], dtype=np.float32)
+        self._noise_variance = np.array([readout.noise**2 for _, readout in kinds], dtype=np.float32)
+        self._dead, self._constants = dead, constants
+
+    def __call__(
+        self, rng: np.random.Generator, light: Singles, arrival: Singles, event: NDArray[np.int64], num_events: int
+    ) -> Readings:
+        """Readings of E events from the expected light and arrival times (ns), both (P, S), of photons in `event` (P,).
+
+        The charge of n photo-electrons is n with the spread of n single ones and electronics noise. A photon gives a
+        time from `hit_threshold` photo-electrons on: the mean arrival, the decay time of the first of n (exponential
+        with decay time / n) and the electronics' jitter / sqrt(n). Of several photons in a sensor the first is seen.
+        """
+        constants, shape = self._constants, (num_events, len(self._efficiency))
+        electrons = rng.poisson(light * self._efficiency).astype(np.float32)  # [P, S]
+        decay = rng.standard_exponential(electrons.shape, dtype=np.float32) * np.float32(constants.decay_time)
+        jitter = rng.standard_normal(electrons.shape, dtype=np.float32) * np.float32(constants.time_jitter)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            hit_time = arrival + decay / electrons + jitter / np.sqrt(electrons)
+        hit_time[electrons < constants.hit_threshold] = np.nan
+
+        total, time = np.zeros(shape, dtype=np.float32), np.full(shape, np.nan, dtype=np.float32)
+        for row, target in enumerate(event):
+            total[target] += electrons[row]
+            np.fmin(time[target], hit_time[row], out=time[target])
+        spread = np.sqrt(total * self._gain_variance + self._noise_variance)
+        npho = (total + spread * rng.standard_normal(shape, dtype=np.float32)) / self._efficiency
+        npho[:, self._dead] = np.nan
+        time[:, self._dead] = np.nan
+        return Readings(npho, time, np.fmin.reduce(time, axis=1))
+
+
+def dead_mask(detector: Detector, dead: Iterable[int] | None) -> NDArray[np.bool_]:
+    """(S,) True at the sensor ids `dead`; ValueError names those that the detector does not have."""
+    ids = np.array(sorted(() if dead is None else dead), dtype=np.int64)
+    unknown = [int(i) for i in ids if not 0 <= i < detector.num_sensors]
+    if unknown:
+        last = detector.num_sensors - 1
+        raise ValueError(f"dead channels {unknown} are not in detector {detector.name}; ids go from 0 to {last}")
+    mask = np.zeros(detector.num_sensors, dtype=bool)
+    mask[ids] = True
+    return mask
+
+
+def read_dead_channels(path: str | Path) -> list[int]:
+    """Sensor ids in a text file: separated by white space or commas, `#` starts a comment."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file of dead channels {str(path)!r}")
+    ids: list[int] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for word in line.split("#")[0].replace(",", " ").split():
+            if not word.isdigit():
+                raise ValueError(f"{path}, line {number}: {word!r} is not a sensor id")
+            ids.append(int(word))
+    return ids

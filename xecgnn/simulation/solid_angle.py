@@ -1,0 +1,40 @@
+"""Exact solid angles of square and round sensors."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import elliprf, elliprj
+
+__all__ = ["disc_solid_angle", "square_solid_angle"]
+
+Floats = NDArray[np.float64]
+
+
+def square_solid_angle(x: ArrayLike, y: ArrayLike, h: ArrayLike, half_width: ArrayLike) -> Floats:
+    """Solid angle (sr) of a square, seen from (x, y, h): x, y along its sides from its centre, h > 0 above it.
+
+    Four rectangles that have a corner below the point, each arctan(a b / (h sqrt(a^2 + b^2 + h^2))). Lengths in cm.
+    """
+    x, y, h, half_width = np.broadcast_arrays(*(np.asarray(value, dtype=float) for value in (x, y, h, half_width)))
+    total = np.zeros(h.shape)
+    for a in (half_width - x, half_width + x):
+        for b in (half_width - y, half_width + y):
+            total += np.arctan2(a * b, h * np.sqrt(a * a + b * b + h * h))
+    return total
+
+
+def disc_solid_angle(rho: ArrayLike, h: ArrayLike, radius: ArrayLike) -> Floats:
+    """Solid angle (sr) of a disc, seen from the distance rho to its axis and the height h > 0 above it (cm).
+
+    F. Paxton, Rev. Sci. Instrum. 30 (1959) 254, with the complete elliptic integrals K and Pi in Carlson's form.
+    """
+    rho, h, radius = np.broadcast_arrays(*(np.asarray(value, dtype=float) for value in (rho, h, radius)))
+    rho = np.where(np.abs(rho - radius) < 1e-6 * radius, radius * (1 + 1e-6), rho)  # Pi diverges above the rim
+    largest = h * h + (radius + rho) ** 2
+    modulus = (h * h + (radius - rho) ** 2) / largest  # 1 - k^2
+    characteristic = ((radius - rho) / (radius + rho)) ** 2  # 1 - n
+    k = elliprf(0, modulus, 1)
+    pi = k + (1 - characteristic) / 3 * elliprj(0, modulus, 1, characteristic)
+    outside = 2 * h / np.sqrt(largest) * (k + (radius - rho) / (radius + rho) * pi)
+    return np.where(rho < radius, 2 * np.pi, 0.0) - outside
