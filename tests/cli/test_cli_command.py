@@ -36,9 +36,8 @@ def test_options_win_over_the_file_and_the_file_over_defaults(file: str) -> None
 @pytest.mark.parametrize(("path", "flag"), ALIASES.items())
 def test_short_flags_are_the_long_ones(file: str, path: str, flag: str) -> None:
     group, name = path.split(".")
-    value = {"str": "a.root", "list": "a.root"}.get(flag, None)
     default = getattr(getattr(TrainConfig(), group), name)
-    value = "split" if flag == "outer_mode" else "3" if isinstance(default, int | float) else "a.root"
+    value = "split" if flag == "outer_mode" else "0.25" if isinstance(default, float) else "3" if isinstance(default, int) else "b.root"
     assert parse(file, f"--{flag}", value) == parse(file, f"--{path}", value)
     assert parse(file, f"--{flag}", value) != parse(file)
 

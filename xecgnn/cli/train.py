@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "train"]
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("xecgnn.train")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -8,15 +8,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from xecgnn.tasks.axes import AXES
+from xecgnn.tasks.axes import AXES, Axis
 from xecgnn.tasks.directions import angles_to_vector, opening_angle, vector_to_angles
 from xecgnn.tasks.losses import concentration, cosine_loss, normalized, vmf_nll
 from xecgnn.tasks.regression import RegressionTask
 
 __all__ = ["Angle", "AngleVec", "DirectionTask"]
 
-# A resolution of 10 deg is kappa = 75, far from a fresh head's outputs. On a toy problem vmf reached its final resolution
-# in fewer steps with 5 to 30 than with 1, and kappa was calibrated sooner.
+# A resolution of 10 deg is kappa = 75, far from a fresh head's outputs. On a toy problem vmf reached its resolution in
+# fewer steps with 5 to 30 than with 1, and kappa was calibrated sooner.
 KAPPA_SCALE = 10.0
 MIN_SIN_THETA = 1e-3  # phi has no meaning along the beam: keeps its sigma finite
 
@@ -25,10 +25,12 @@ class DirectionTask(RegressionTask):
     """Adds the losses on the sphere. With `vmf` and `cosine` the head predicts a 3-vector, without target scaling.
 
     Its direction is the prediction. For `vmf` KAPPA_SCALE times its length is the concentration kappa (see `vmf_nll`),
-    and `decode` adds standard deviations: 1 / sqrt(kappa) rad along either axis of the tangent plane, as physical values.
+    and `decode` adds standard deviations: 1 / sqrt(kappa) rad along either axis of the tangent plane, carried to the
+    physical values.
     """
 
     axes = AXES["emiAng"]
+    joint_error = Axis("opening_angle", "ψ", "deg", math.degrees(1.0))
     resolutions: ClassVar = {"resolution_deg": "deg"}
     baselines: ClassVar = {"mean direction": ("mean_direction",), "surface normal": ("surface_normal",)}
 
@@ -80,7 +82,7 @@ class DirectionTask(RegressionTask):
     @classmethod
     def errors(cls, prediction: Tensor, target: Tensor) -> Tensor:
         angle = opening_angle(cls.to_vector(prediction), cls.to_vector(target))
-        return torch.rad2deg(angle).unsqueeze(-1)
+        return angle.unsqueeze(-1) * cls.joint_error.scale
 
 
 class Angle(DirectionTask):

@@ -1,7 +1,8 @@
 """Metrics of a whole epoch: sums and counts (or all errors, for a quantile), so that batches and ranks do not matter.
 
-Keys are `<quantity>_<statistic>`; the trainer puts `val_` before them. Quantities are the axes of the task: theta, phi
-(deg), energy (MeV), time (ps), u, v, w (mm). With r = predicted - true:
+Keys are `<quantity>_<statistic>`. They are logged under these names, resolutions and accuracies with `val_` before them
+(seed 000). Quantities are the axes of the task: theta, phi (deg), energy (MeV), time (ps), u, v, w (mm). With
+r = predicted - true:
 
     <q>_bias            mean of r
     <q>_rms             standard deviation of r (the seeds' definition: the bias is taken out)
@@ -87,7 +88,8 @@ class Resolution(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         # After a reduction over ranks the state is one tensor, before it a list.
-        errors = self.errors if isinstance(self.errors, Tensor) else torch.cat(self.errors)
+        none = torch.empty(0, len(self.keys))
+        errors = self.errors if isinstance(self.errors, Tensor) else torch.cat(self.errors or [none])
         return dict(zip(self.keys, quantile_68(errors), strict=True))
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics import Metric, MetricCollection
 
-from xecgnn.tasks.metrics import Accuracy
 from xecgnn.tasks.task import Task, as_column
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric, MetricCollection
 
 __all__ = ["NGamma"]
 
@@ -46,4 +47,6 @@ class NGamma(Task):
         return {"n_gamma_accuracy": ""}
 
     def _metrics(self) -> dict[str, Metric | MetricCollection]:
+        from xecgnn.tasks.metrics import Accuracy
+
         return {"accuracy": Accuracy("n_gamma_accuracy")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -54,7 +55,7 @@ class RegressionTask(Task):
         Raises:
             ValueError: no event has a target.
         """
-        values = torch.as_tensor(targets).double().reshape(-1, self.width)
+        values = torch.from_numpy(np.array(targets, dtype=np.float64)).reshape(-1, self.width)
         usable = self.valid(values)
         if not usable.any():
             raise ValueError(f"task {self.name}: no usable training target among {len(values)} events")

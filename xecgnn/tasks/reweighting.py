@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
@@ -35,9 +36,12 @@ class TargetHistogram(nn.Module):
         self.register_buffer("width", torch.ones(len(bins)))
         self.register_buffer("weights", torch.ones(bins).flatten())
 
+    def extra_repr(self) -> str:
+        return f"bins={self.bins}"
+
     def fit(self, targets: ArrayLike) -> None:
         """Count training targets (E, values) or (E,); rows that are not finite are left out."""
-        values = torch.as_tensor(targets).float().reshape(-1, len(self.bins))
+        values = torch.from_numpy(np.array(targets, dtype=np.float32)).reshape(-1, len(self.bins))
         values = values[values.isfinite().all(-1)]
         if len(values) == 0:
             raise ValueError("reweighting needs training targets, found none that is finite")

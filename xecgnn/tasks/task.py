@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
-from torchmetrics import Metric, MetricCollection
 
 from xecgnn.names import TARGETS
 from xecgnn.tasks.axes import Axis
 from xecgnn.tasks.config import TaskConfig
-from xecgnn.tasks.metrics import Moments, Resolution
+
+if TYPE_CHECKING:  # torchmetrics loads matplotlib: only training and evaluation need it
+    from torchmetrics import Metric, MetricCollection
 
 __all__ = ["Task"]
 
@@ -27,6 +28,7 @@ class Task(nn.Module):
         name: key in settings, in `batch.y` and in the model's output.
         width: target values per event.
         axes: the shown quantities (none for a class), see `residuals`.
+        joint_error: what `errors` has instead of the residuals' sizes, where it is one number for all axes.
         resolutions: key -> shown unit of each column of `errors`.
         baselines: title -> (kind, arguments...), resolved by `xecgnn.evaluation.baselines`.
     """
@@ -34,6 +36,7 @@ class Task(nn.Module):
     name: ClassVar[str]
     width: ClassVar[int]
     axes: ClassVar[tuple[Axis, ...]] = ()
+    joint_error: ClassVar[Axis | None] = None
     resolutions: ClassVar[dict[str, str]] = {}
     baselines: ClassVar[dict[str, tuple[str, ...]]] = {}
 
@@ -60,6 +63,9 @@ class Task(nn.Module):
     def output_names(self) -> tuple[str, ...]:
         """Keys of `decode`."""
         return (self.name,)
+
+    def extra_repr(self) -> str:
+        return f"{self.config.loss_fn}, {self.num_outputs} outputs"
 
     # Network space
 
@@ -127,6 +133,8 @@ class Task(nn.Module):
 
     def build_metrics(self) -> MetricCollection:
         """Accumulators over an epoch, updated with (prediction, target) in physical units; keys in `tasks.metrics`."""
+        from torchmetrics import MetricCollection
+
         return MetricCollection(self._metrics(), prefix=self.metric_prefix or None, compute_groups=False)
 
     def metric_units(self) -> dict[str, str]:
@@ -137,6 +145,8 @@ class Task(nn.Module):
         return {self.metric_prefix + key: unit for key, unit in units.items()}
 
     def _metrics(self) -> dict[str, Metric | MetricCollection]:
+        from xecgnn.tasks.metrics import Moments, Resolution
+
         return {
             "resolution": Resolution(list(self.resolutions), self.errors),
             "moments": Moments([axis.name for axis in self.axes], self.residuals),

@@ -63,8 +63,8 @@ class TrainingModule(pl.LightningModule):
         self.log("val_loss", loss, prog_bar=True, batch_size=batch.num_graphs, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        # Metrics reduce sums over ranks themselves; after that every rank holds the same number.
-        self.log_dict({name: value.float() for name, value in self.objective.compute_metrics().items()})
+        # Metrics reduce sums over ranks themselves: every rank holds the same number, and its mean is that number.
+        self.log_dict({name: value.float() for name, value in self.objective.compute_metrics().items()}, sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[KEY] = self.info

@@ -95,10 +95,10 @@ def build_trainer(config: TrainingConfig, folder: Path, loggers: list[Logger], p
     """The one Lightning trainer: EMA, best and last checkpoint, system metrics, precision, devices."""
     accelerator = pick_device(config.device)
     devices = config.num_devices
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
-    callbacks: list[Callback] = [_checkpoints(folder), SystemMonitor()]
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning")  # hints about workers, folders and intervals chosen on purpose
+    callbacks: list[Callback] = [_checkpoint(folder, BEST, "val_loss"), _checkpoint(folder, LAST, None), SystemMonitor()]
     if config.ema_decay >= 0:
         callbacks.insert(0, WarmEMA(config.ema_decay))
     if loggers:
@@ -125,7 +125,10 @@ def build_trainer(config: TrainingConfig, folder: Path, loggers: list[Logger], p
 
 
 def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, resume_from: str | None) -> None:
-    """Train; Ctrl-C surfaces as KeyboardInterrupt (Lightning itself would end the process with code 1)."""
+    """Train; Ctrl-C surfaces as KeyboardInterrupt (Lightning itself would end the process with code 1).
+
+    Several processes part at the end: what follows is for rank 0 alone.
+    """
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=True)
     except SystemExit:
@@ -134,16 +137,17 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
         kept = Path(trainer.default_root_dir) / f"{LAST}.pth"
         log.info("\nInterrupted. %s", f"Continue with --resume_from {kept}" if kept.exists() else "No epoch was finished.")
         raise KeyboardInterrupt from None
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
-def _checkpoints(folder: Path) -> ModelCheckpoint:
-    checkpoints = ModelCheckpoint(
-        dirpath=folder, filename=BEST, monitor="val_loss", save_last=True, save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )  # fmt: skip
-    checkpoints.FILE_EXTENSION = ".pth"
-    checkpoints.CHECKPOINT_NAME_LAST = LAST
-    return checkpoints
+def _checkpoint(folder: Path, name: str, monitor: str | None) -> ModelCheckpoint:
+    """Keeps one file: that of the lowest `monitor`, or the newest. (`save_last` would skip epochs without a new best.)"""
+    callback = ModelCheckpoint(
+        dirpath=folder, filename=name, monitor=monitor, save_on_train_epoch_end=True, enable_version_counter=False
+    )
+    callback.FILE_EXTENSION = ".pth"
+    return callback
 
 
 def _precision(amp: str, accelerator: str) -> Any:

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from xecgnn.data import build_batch
+from xecgnn.models import ModelConfig, XECModel
+from xecgnn.nn import NormalizationConfig
+
+BATCH = 3
+
+
+class Scaled(nn.Module):
+    """A task as the model sees it."""
+
+    num_outputs = 2
+
+    def decode(self, raw: Tensor) -> dict[str, Tensor]:
+        return {"angle": raw * 2, "angle_sigma": raw.exp()}
+
+
+def build(detector, **settings) -> XECModel:
+    torch.manual_seed(0)
+    config = ModelConfig(**{"encoder_dim": 64, "hex_dim": 16, "num_heads": 4} | settings)
+    model = XECModel(detector, config, NormalizationConfig(), nn.ModuleDict({"angle": Scaled()}))
+    with torch.no_grad():
+        for parameter in model.encoder.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))  # the zeros of GRN and of biases hide nothing
+    return model.eval()
+
+
+def readings(detector, batch=BATCH, dtype=torch.float32) -> dict[str, Tensor]:
+    """Raw readings with a tenth of dead sensors."""
+    torch.manual_seed(1)
+    x = {}
+    for name, face in detector.faces.items():
+        values = torch.rand(batch * len(face), 2, dtype=dtype) * torch.tensor([3000.0, 2e-7], dtype=dtype)
+        values[torch.rand(len(values)) < 0.1] = 1e10
+        x[name] = values
+    return x
+
+
+def one_event(x: dict[str, Tensor], event: int, batch=BATCH) -> dict[str, Tensor]:
+    return {name: values.view(batch, -1, 2)[event] for name, values in x.items()}
+
+
+@pytest.mark.parametrize("mode", ["finegrid", "split"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)], ids=["f32", "f64"])
+def test_message_passing_equals_dense(mini, mode, dtype, tolerance):
+    model = build(mini, outer_mode=mode).to(dtype)
+    x = readings(mini, dtype=dtype)
+    dense, messages = model.raw_outputs(x)["angle"], model.raw_outputs(x, message_passing=True)["angle"]
+    assert dense.std(0).min() > 1e-3
+    assert (dense - messages).abs().max() < tolerance
+
+
+def test_message_passing_equals_dense_on_meg2(meg2):
+    model = build(meg2, encoder_dim=32).double()
+    x = readings(meg2, 1, torch.float64)
+    difference = model(x)["angle"] - model(x, message_passing=True)["angle"]
+    assert difference.abs().max() < 1e-10
+
+
+def test_event_alone_equals_event_in_a_batch(mini):
+    model, x = build(mini).double(), readings(mini, dtype=torch.float64)
+    together = model(x)["angle"]
+    for event in range(BATCH):
+        assert torch.allclose(model(one_event(x, event))["angle"][0], together[event], atol=1e-12)
+
+
+def test_forward_decodes_into_physical_units(mini):
+    model, x = build(mini), readings(mini)
+    raw, out = model.raw_outputs(x)["angle"], model(x)
+    assert torch.equal(out["angle"], raw * 2)
+    assert torch.equal(out["angle_sigma"], raw.exp())
+
+
+def test_reads_a_batch_of_events(mini, mini_events):
+    model, batch = build(mini), build_batch(mini, mini_events[:5], edges=False)
+    out = model(batch)["angle"]
+    assert out.shape == (5, 2)
+    assert torch.equal(out, model({name: batch[name].x for name in mini.faces})["angle"])
+
+
+@pytest.mark.parametrize("mode", ["finegrid", "split"])
+def test_tokens(mini, mode):
+    encoder = build(mini, outer_mode=mode).encoder
+    names = ["inner", "us", "ds", "outer"] + ["outer_dense"] * (mode == "split") + ["top", "bottom"]
+    assert list(encoder.node_types) == names
+    assert encoder(readings(mini)).shape == (BATCH, len(names), 64)
+    assert encoder.token_centers.shape == (len(names), 3)
+
+
+@pytest.mark.parametrize("position", ["learnable", "sinusoidal", "geometric"])
+def test_every_parameter_gets_a_finite_gradient_with_a_dead_face(mini, position):
+    model = build(mini, position_embedding=position, drop_path_rate=0.1).train()
+    x = readings(mini)
+    x["top"] = torch.full_like(x["top"], 1e10)
+    x["us"] = torch.full_like(x["us"], float("nan"))
+    model(x)["angle"].square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any() or name.endswith("self_attn.in_proj_bias"), name
+
+
+@pytest.mark.parametrize("pooling", ["average", "bilinear"])
+@pytest.mark.parametrize("mode", ["finegrid", "split"])
+def test_hidden_sensors_influence_nothing(mini, mode, pooling):
+    model = build(mini, outer_mode=mode, token_pooling=pooling).double()
+    x = readings(mini, dtype=torch.float64)
+    visible = {name: torch.rand(len(values)) < 0.4 for name, values in x.items()}
+    visible["bottom"][:] = False  # a face that is hidden as a whole
+    tokens = model.encoder(x, visible)
+    assert not torch.allclose(tokens, model.encoder(x), atol=1e-3)
+    changed = {name: torch.where(visible[name].unsqueeze(1), v, v + 1e6) for name, v in x.items()}
+    assert torch.equal(model.encoder(changed, visible), tokens)
+    unreadable = {name: torch.where(visible[name].unsqueeze(1), v, torch.nan) for name, v in x.items()}
+    assert torch.equal(model.encoder(unreadable, visible), tokens)
+    assert torch.allclose(model.encoder(x, visible, message_passing=True), tokens, atol=1e-10)
+    everything = {name: torch.ones(len(values), dtype=torch.bool) for name, values in x.items()}
+    assert torch.allclose(model.encoder(x, everything), model.encoder(x), atol=1e-12)
+
+
+def test_masked_face_is_the_face_on_its_visible_subgraph(mini):
+    """All layers of a face on the graph without hidden nodes = the dense execution with a mask."""
+    encoder = build(mini).double().encoder.lattice
+    topologies = {edge: t for edge, t in encoder.topologies.items() if edge[0].startswith("inner")}
+    visible = torch.zeros(12, 8)
+    visible[:5, :4] = 1  # a corner: hidden nodes remain at every level
+    visible = visible.view(-1, 1).double()
+    inputs = {node: torch.zeros(topologies_nodes(encoder, node), 2).double() for node in encoder.inputs}
+    inputs["inner"] = torch.randn(96, 2, dtype=torch.float64) * visible
+    seen = {node: torch.ones(len(values), 1).double() for node, values in inputs.items()} | {"inner": visible}
+    features, levels = encoder(inputs, seen)
+    shown = {node: levels[node].flatten() > 0 for node in levels}
+    assert not shown["inner_2"].all()
+
+    x = inputs["inner"][shown["inner"]]
+    for layer in encoder.layers:
+        ((edge, conv),) = [(edge, conv) for edge, conv in layer.convs.items() if edge[0].startswith("inner")]
+        source, _, target = edge
+        edges, taps = topologies[edge].event_edges()
+        keep = shown[source][edges[0]] & shown[target][edges[1]]
+        number = [shown[node].cumsum(0) - 1 for node in (source, target)]
+        edges = torch.stack([number[0][edges[0, keep]], number[1][edges[1, keep]]])
+        if source == target:
+            x = conv(x, edges, taps[keep])
+        else:
+            x = conv((x, None), edges, taps[keep], size=(len(x), int(shown[target].sum())))
+    assert torch.allclose(features["inner_2"][shown["inner_2"]], x, atol=1e-10)
+    assert not features["inner_2"][~shown["inner_2"]].any()
+
+
+def topologies_nodes(encoder, node: str) -> int:
+    return next(t.num_source for (source, _, _), t in encoder.topologies.items() if source == node)
+
+
+def test_shared_layers_count_once(meg2):
+    """Faces of a kind share one set of weights, so the number of parameters is that of one stack."""
+    model = build(meg2, encoder_dim=1024, hex_dim=96, num_heads=8)
+    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    assert sizes == {"tasks": 0, "encoder": 621_696, "fusion": 25_200_640, "heads": 1_574_146}
+    assert repr(model) == "XECModel(meg2, 6 tokens of 1024, angle, 27.4 M parameters)"
+
+
+def test_autocast(mini):
+    model, x = build(mini), readings(mini)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = model.raw_outputs(x)["angle"]
+    assert (out.float() - model.raw_outputs(x)["angle"]).abs().max() < 0.1
+
+
+def test_wrong_input_is_named(mini):
+    model, x = build(mini), readings(mini)
+    with pytest.raises(ValueError, match="'inner' has 96 sensors; 100 rows"):
+        model(x | {"inner": torch.zeros(100, 2)})
+    with pytest.raises(KeyError, match="'top'"):
+        model({name: values for name, values in x.items() if name != "top"})
+    with pytest.raises(ValueError, match="no task"):
+        XECModel(mini, ModelConfig(), NormalizationConfig(), nn.ModuleDict())
+    with pytest.raises(ValueError, match="encoder_dim 96 is not a multiple of num_heads 5"):
+        ModelConfig(encoder_dim=96, num_heads=5)

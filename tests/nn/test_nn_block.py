@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from xecgnn.nn import GRN, Block, DropPath, HexConv, HexTopology, LatticeConv, LatticeTopology
+
+NODES, DIM = 30, 8
+
+
+def randomised(module: nn.Module) -> nn.Module:
+    """Parameters of order one, so that no term of a formula hides behind a zero."""
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return module.double()
+
+
+@pytest.fixture(params=["lattice", "hex"])
+def block(request, mini):
+    if request.param == "lattice":
+        topology = LatticeTopology((6, 5), (7, 7), padding=3)
+        return randomised(Block(LatticeConv(DIM, DIM, 7, groups=DIM), DIM)), topology
+    return randomised(Block(HexConv(DIM), DIM)), HexTopology(mini.faces["top"].neighbors)
+
+
+def test_grn_is_the_papers_formula_per_event():
+    grn = randomised(GRN(DIM))
+    x = torch.randn(3, NODES, DIM, dtype=torch.float64)
+    norm = x.square().sum(1, keepdim=True).sqrt()
+    expected = grn.weight * (x * norm / (norm.mean(-1, keepdim=True) + 1e-6)) + grn.bias + x
+    flat, batch = x.flatten(0, 1), torch.arange(3).repeat_interleave(NODES)
+    for events in (NODES, batch):
+        assert torch.allclose(grn(flat, events).view_as(x), expected, atol=1e-12)
+
+
+def test_grn_gradient():
+    grn = randomised(GRN(4))
+    x = torch.randn(2 * 5, 4, dtype=torch.float64, requires_grad=True)
+
+    def call(x, weight, bias):
+        return torch.func.functional_call(grn, {"weight": weight, "bias": bias}, (x, 5))
+
+    assert torch.autograd.gradcheck(call, (x, *grn.parameters()))
+    dead = torch.zeros(2 * 5, 4, dtype=torch.float64, requires_grad=True)
+    for events in (5, torch.arange(2).repeat_interleave(5)):
+        slopes = torch.autograd.grad(grn(dead, events).sum(), [dead, *grn.parameters()])
+        assert all(slope.isfinite().all() for slope in slopes)
+
+
+def test_grn_keeps_the_type_of_autocast():
+    x = torch.randn(2 * NODES, DIM)
+    linear, grn = nn.Linear(DIM, DIM), GRN(DIM)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = grn(linear(x), NODES)
+    assert out.dtype == torch.bfloat16
+    out.sum().backward()
+    assert linear.weight.grad.isfinite().all()
+
+
+def test_block_does_not_see_other_events(block):
+    layer, topology = block
+    x = torch.randn(3 * topology.num_target, DIM, dtype=torch.float64)
+    together = layer(x, topology).view(3, -1)
+    for event, values in enumerate(x.view(3, -1, DIM)):
+        assert torch.allclose(layer(values, topology).flatten(), together[event], atol=1e-12)
+
+
+def test_masked_block_is_the_block_on_the_visible_subgraph(block):
+    layer, topology = block
+    visible = torch.rand(topology.num_target) < 0.6
+    x = torch.randn(topology.num_target, DIM, dtype=torch.float64)
+    mask = visible.double().unsqueeze(1)
+    masked = layer(x, topology, visible=mask)
+
+    edges, taps = topology.event_edges()
+    keep = visible[edges].all(0)
+    number = visible.cumsum(0) - 1
+    expected = layer(x[visible], number[edges[:, keep]], taps[keep])
+    assert torch.allclose(masked[visible], expected, atol=1e-12)
+    assert not masked[~visible].any()
+    x[~visible] += 1e6
+    assert torch.equal(layer(x, topology, visible=mask), masked)
+
+
+def test_drop_path_drops_whole_events():
+    drop = DropPath(0.5)
+    x = torch.ones(200 * 3, 2)
+    for events in (3, torch.arange(200).repeat_interleave(3)):
+        out = drop(x, events).view(200, -1)
+        assert set(out.unique().tolist()) == {0.0, 2.0}
+        assert (out == out[:, :1]).all()
+    assert drop.eval()(x, 3) is x
+
+
+def test_block_equals_the_bare_formula():
+    block = randomised(Block(LatticeConv(DIM, DIM, 7, groups=DIM), DIM))
+    image = torch.randn(2, DIM, 6, 5, dtype=torch.float64)
+    h = F.conv2d(image, block.mixer.weight, block.mixer.bias, padding=3, groups=DIM).permute(0, 2, 3, 1)
+    h = F.gelu(block.expand(block.norm(h)))
+    norm = h.square().sum((1, 2), keepdim=True).sqrt()
+    h = h + block.grn.weight * h * norm / (norm.mean(-1, keepdim=True) + 1e-6) + block.grn.bias
+    flat = image.permute(0, 2, 3, 1)
+    out = block(flat.reshape(-1, DIM), LatticeTopology((6, 5), (7, 7), padding=3))
+    assert torch.allclose(out, (flat + block.project(h)).reshape(-1, DIM), atol=1e-12)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from xecgnn.nn import NormalizationConfig, Normalizer
+
+SCHEMES = ["log1p", "sqrt", "anscombe", "linear"]
+BAD = [float("nan"), 1e10, -1e10, float("inf")]
+
+
+def normalizer(scheme: str = "log1p", **constants: float) -> Normalizer:
+    return Normalizer(NormalizationConfig(npho_scheme=scheme, **constants)).double()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_round_trip(scheme):
+    module = normalizer(scheme)
+    npho = torch.tensor([-0.3, 0.0, 1.0, 250.0, 3e4] + [-50.0] * (scheme != "anscombe"), dtype=torch.float64)
+    x = torch.stack([npho, torch.linspace(0, 3e-7, len(npho), dtype=torch.float64)], -1)
+    usable = torch.ones(len(npho), dtype=torch.bool)
+    back = module.inverse(module(x, usable, usable))
+    assert torch.allclose(back[:, 0], x[:, 0], rtol=1e-9, atol=1e-9)
+    assert torch.allclose(back[:, 1], x[:, 1], rtol=1e-9, atol=1e-17)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_no_reading_gives_nan_or_a_nan_gradient(scheme):
+    module = normalizer(scheme)
+    values = [*BAD, -50.0, -0.375, 0.0, 1e5]
+    x = torch.tensor([[n, t] for n in values for t in [*BAD, 0.0, 1e-7]], dtype=torch.float64, requires_grad=True)
+    out = module(x, *module.validity(x))
+    assert out.isfinite().all()
+    assert torch.autograd.grad(out.sum(), x)[0].isfinite().all()
+
+
+def test_validity():
+    module = normalizer(npho_threshold=100.0)
+    x = torch.tensor([[n, 0.0] for n in [*BAD, -50.0, 99.0, 100.0]] + [[500.0, t] for t in [*BAD, -1e-8]])
+    npho_valid, time_valid = module.validity(x)
+    assert npho_valid.tolist() == [False] * 4 + [True] * 8
+    assert time_valid.tolist() == [False] * 6 + [True] + [False] * 4 + [True]
+    out = module(x.double(), npho_valid, time_valid)
+    assert torch.equal(out[~npho_valid, 0], torch.full((4,), -2.0, dtype=torch.float64))
+
+
+def test_sentinel_lies_outside_the_valid_range():
+    for branch, npho, time in (("npho", [-50.0, 1e5], [0.0, 1e-6]), ("relative_npho", [-0.05, 1.0], [0.0, 1e-6])):
+        module = Normalizer(NormalizationConfig.for_branch(branch))
+        usable = torch.ones(2, dtype=torch.bool)
+        assert module(torch.tensor([npho, time]).t(), usable, usable).min() > module.sentinel_value + 0.9
+
+
+def test_constants_travel_with_the_state():
+    source, target = normalizer(npho_scale=7.0), normalizer()
+    target.load_state_dict(source.state_dict())
+    assert target.npho_scale == 7.0
+
+
+def test_unknown_branch():
+    with pytest.raises(ValueError, match=r"'nphe'.*npho, relative_npho"):
+        NormalizationConfig.for_branch("nphe")

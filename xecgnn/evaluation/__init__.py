@@ -1,0 +1,22 @@
+"""After the training: baselines, predictions in files, resolution plots, summary table."""
+
+from __future__ import annotations
+
+from xecgnn.evaluation.baselines import Baseline, fit_baselines
+from xecgnn.evaluation.light import LightSummary
+from xecgnn.evaluation.predictions import ValidationSample, write_csv, write_root
+from xecgnn.evaluation.run import Evaluation, evaluate_run, fit_on_batches
+from xecgnn.evaluation.summary import summary_table
+
+__all__ = [
+    "Baseline",
+    "Evaluation",
+    "LightSummary",
+    "ValidationSample",
+    "evaluate_run",
+    "fit_baselines",
+    "fit_on_batches",
+    "summary_table",
+    "write_csv",
+    "write_root",
+]

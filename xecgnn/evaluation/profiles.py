@@ -1,0 +1,164 @@
+"""resolution_profile_<task>.pdf: residuals, and resolution and bias along the truth, for network and baselines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from xecgnn.evaluation import panels
+from xecgnn.evaluation.panels import Method
+from xecgnn.evaluation.statistics import bins, mean_with_error, profile, quantile_with_error
+from xecgnn.tasks import AXES, Axis, Task
+
+__all__ = ["figures", "write_profile"]
+
+Array = NDArray[np.float64]
+STYLE: Any = {  # fonttype 42: text stays text
+    "pdf.fonttype": 42,
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+}
+PAGE = (11.7, 8.3)  # A4 landscape, inches
+# Colours of Okabe and Ito, distinct for the colour-blind; the network first.
+LOOKS = [("#0072B2", "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D")]
+ABSCISSAE = ("emiAng", "energyTruth", "uvwTruth")
+
+
+def write_profile(
+    path: Path, task: Task, predictions: Mapping[str, NDArray], truth: Mapping[str, NDArray], run_name: str
+) -> None:
+    """Write the PDF of one task, under its name only when complete.
+
+    Args:
+        path: file to write.
+        task: the task.
+        predictions: {title: (E, ...)} in physical units, the network first.
+        truth: {branch: (E,) or (E, width)}; angles, energy and position become abscissae where present.
+        run_name: shown on each page.
+    """
+    part = path.with_name(path.name + ".part")
+    with matplotlib.rc_context(STYLE), PdfPages(part) as pdf:
+        for figure in figures(task, predictions, truth, run_name):
+            pdf.savefig(figure)
+    os.replace(part, path)
+
+
+def figures(
+    task: Task, predictions: Mapping[str, NDArray], truth: Mapping[str, NDArray], run_name: str
+) -> Iterator[Figure]:
+    """The pages of `write_profile`. Events count where the target is known and all predictions are finite."""
+    target = torch.tensor(truth[task.branch]).reshape(len(truth[task.branch]), -1)
+    known = task.valid(target).numpy()
+    for values in predictions.values():
+        known = known & np.isfinite(values).reshape(len(values), -1).all(1)
+    footer = f"{run_name}   |   task {task.name}   |   {known.sum()} validation events"
+    if not known.any():
+        yield _page("No event has a known target and a finite prediction", footer)
+        return
+    target = target[torch.as_tensor(known)].double()
+    if not task.axes:
+        figure = _page("Predicted and true classes", footer)
+        panels.confusion(figure.subplots(), next(iter(predictions.values()))[known], target[:, 0].long().numpy())
+        yield figure
+        return
+    methods = _methods(task, {title: values[known] for title, values in predictions.items()}, target)
+    yield _overview(_page("Residuals", footer), task, methods, task.shown(target).numpy())
+    abscissae = _abscissae(truth, known)
+    if not abscissae:
+        return
+    joint = task.joint_error
+    if joint is not None:
+        figure = _page(f"68 % quantile of the {joint.name.replace('_', ' ')}", footer)
+        yield _profiles(figure, methods, abscissae, f"68 % of {joint.label}", [m.errors[:, 0] for m in methods])
+    for column, axis in enumerate(task.axes):
+        unit = axis.unit if joint else list(task.resolutions.values())[column]
+        errors = [np.abs(m.residuals[:, column]) if joint else m.errors[:, column] for m in methods]
+        relative = "" if unit == axis.unit else f" / {axis.symbol}"
+        figure = _page(f"{axis.symbol}: 68 % quantile and mean of the residuals", footer)
+        label = f"68 % of |Δ{axis.symbol}|{relative} [{unit}]"
+        residuals = [m.residuals[:, column] for m in methods]
+        yield _profiles(figure, methods, abscissae, label, errors, f"bias [{axis.unit}]", residuals)
+
+
+def _methods(task: Task, predictions: Mapping[str, NDArray], target: torch.Tensor) -> list[Method]:
+    """Residuals and errors of each prediction against the target (E, width)."""
+    methods = []
+    for (title, values), (color, marker) in zip(predictions.items(), LOOKS, strict=False):
+        predicted = torch.as_tensor(values).double().reshape(target.shape)
+        arrays = task.shown(predicted), task.residuals(predicted, target), task.errors(predicted, target)
+        methods.append(Method(title, color, marker, *(array.numpy() for array in arrays)))
+    return methods
+
+
+def _abscissae(truth: Mapping[str, NDArray], rows: NDArray[np.bool_]) -> list[tuple[Axis, Array]]:
+    """Quantities that vary over the sample, (E,) each in shown units."""
+    found = []
+    for branch in ABSCISSAE:
+        if branch in truth:
+            values = truth[branch][rows].reshape(rows.sum(), -1)
+            for column, axis in enumerate(AXES[branch]):
+                shown = values[:, column].astype(np.float64) * axis.scale
+                if bins(shown[np.isfinite(shown)]):
+                    found.append((axis, shown))
+    return found
+
+
+def _overview(figure: Figure, task: Task, methods: Sequence[Method], truth: Array) -> Figure:
+    """Per quantity: residuals of all methods, and the prediction of the network against truth."""
+    joint = task.joint_error
+    columns = len(task.axes) + (joint is not None)
+    grid = figure.subplots(2, columns) if columns > 1 else figure.subplots(1, 2).reshape(2, 1)
+    for column, axis in enumerate(task.axes):
+        panels.residual_histogram(grid[0, column], axis, methods, column)
+        panels.prediction_against_truth(grid[1, column], axis, methods[0].shown[:, column], truth[:, column])
+    if joint is not None:
+        panels.error_panels(grid[0, -1], grid[1, -1], f"{joint.name.replace('_', ' ')} {joint.label}", methods)
+    return figure
+
+
+def _profiles(
+    figure: Figure,
+    methods: Sequence[Method],
+    abscissae: Sequence[tuple[Axis, Array]],
+    label: str,
+    errors: Sequence[Array],
+    bias_label: str = "",
+    residuals: Sequence[Array] = (),
+) -> Figure:
+    """A panel per abscissa with the 68 % quantiles of all methods; below it, where residuals are given, their means."""
+    columns = min(3, len(abscissae))
+    grid = figure.add_gridspec(-(-len(abscissae) // columns), columns)
+    for place, (axis, x) in enumerate(abscissae):
+        usable = np.isfinite(x)
+        heights = [2, 1] if residuals else [1]
+        stack = grid[divmod(place, columns)].subgridspec(len(heights), 1, height_ratios=heights, hspace=0)
+        axs = stack.subplots(sharex=True, squeeze=False)[:, 0]
+        widths = [profile(x[usable], values[usable], quantile_with_error) for values in errors]
+        panels.profile_panel(axs[0], widths, methods)
+        axs[0].set_ylabel(label)
+        if residuals:
+            biases = [profile(x[usable], values[usable], mean_with_error) for values in residuals]
+            panels.profile_panel(axs[1], biases, methods, signed=True)
+            axs[1].set_ylabel(bias_label)
+        axs[-1].set_xlabel(f"true {axis.label}")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=len(methods))
+    return figure
+
+
+def _page(title: str, footer: str) -> Figure:
+    figure = Figure(figsize=PAGE, layout="constrained")
+    figure.suptitle(title, fontsize=12, x=0.01, ha="left")
+    figure.supxlabel(footer, fontsize=8, color="0.4", x=0.99, ha="right")
+    return figure

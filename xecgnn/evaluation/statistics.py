@@ -1,0 +1,61 @@
+"""Profiles along a variable: bins, and statistics with their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xecgnn.tasks.metrics import QUANTILE
+
+__all__ = ["Profile", "bins", "mean_with_error", "profile", "quantile_with_error"]
+
+Array = NDArray[np.float64]
+Estimate = tuple[float, float, float]  # value, lower and upper end of its 68 % interval
+BINS = 12
+MIN_EVENTS = 20  # in a bin that is shown
+
+
+class Profile(NamedTuple):
+    """A statistic in n bins of a variable: means and edges of the bins, values with their 68 % intervals; (n,) each."""
+
+    x: Array
+    x_low: Array
+    x_high: Array
+    y: Array
+    y_low: Array
+    y_high: Array
+
+
+def bins(x: Array) -> list[NDArray[np.intp]]:
+    """Indices of the events in each bin of equal width (outliers left out), in rising x; none where x is constant."""
+    if len(x) < MIN_EVENTS:
+        return []
+    low, high = np.quantile(x, [0.002, 0.998])
+    if high - low <= 1e-6 * np.abs(x).max():
+        return []
+    number = np.floor((x - low) / (high - low) * BINS)
+    found = [np.flatnonzero(number == i) for i in range(BINS)]
+    return [part for part in found if len(part) >= MIN_EVENTS]
+
+
+def quantile_with_error(values: Array) -> Estimate:
+    """68 % quantile with the interval of its order statistics, ranks n p ± sqrt(n p (1 - p)): any distribution."""
+    p, n = QUANTILE, len(values)
+    half = np.sqrt(p * (1 - p) / n)
+    low, middle, high = np.quantile(values, [max(p - half, 0), p, min(p + half, 1)])
+    return middle, low, high
+
+
+def mean_with_error(values: Array) -> Estimate:
+    """Mean with its standard error."""
+    mean, error = values.mean(), values.std(ddof=1) / np.sqrt(len(values))
+    return mean, mean - error, mean + error
+
+
+def profile(x: Array, values: Array, statistic: Callable[[Array], Estimate]) -> Profile:
+    """A statistic of values (E,) in bins of x (E,)."""
+    rows = [(x[part].mean(), x[part].min(), x[part].max(), *statistic(values[part])) for part in bins(x)]
+    return Profile(*np.array(rows).T)

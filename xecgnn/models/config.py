@@ -1,0 +1,43 @@
+"""Settings of the network."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from xecgnn.nn.pooling import Pooling
+from xecgnn.nn.position import PositionKind
+from xecgnn.settings import Settings
+
+__all__ = ["ModelConfig"]
+
+
+class ModelConfig(Settings):
+    """Sizes and variants of the network."""
+
+    outer_mode: Literal["finegrid", "split"] = Field(
+        "finegrid", description="a face with a dense block as one fine lattice, or as two lattices and two tokens"
+    )
+    outer_fine_pool: tuple[int, int] = Field((3, 3), description="cells of the fine grid pooled into one [phi, z]")
+    encoder_dim: int = Field(1024, ge=32, multiple_of=32, description="token dimension, 32 x width of the lattice stem")
+    hex_dim: int = Field(96, ge=4, multiple_of=4, description="channels of the hexagonal faces")
+    depths: tuple[int, int] = Field((2, 3), description="ConvNeXt blocks before and after the downsampling")
+    hex_depth: int = Field(4, ge=1, description="HexNeXt blocks")
+    drop_path_rate: float = Field(0.0, ge=0, lt=1, description="drop path of the last block, growing from 0")
+    token_pooling: Pooling = Field("average", description="how a lattice becomes a 4 x 4 grid")
+    position_embedding: PositionKind = Field("learnable", description="what tells the tokens apart")
+    num_fusion_layers: int = Field(2, ge=1, description="Transformer layers")
+    num_heads: int = Field(8, ge=1, description="attention heads of the Transformer")
+    dim_feedforward: int | None = Field(None, ge=1, description="Transformer feed-forward width; null: 4 x encoder_dim")
+    fusion_dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the Transformer")
+    hidden_dim: int = Field(256, ge=1, description="hidden width of a head")
+    head_dropout: float = Field(0.2, ge=0, lt=1, description="dropout in a head")
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> ModelConfig:
+        if self.encoder_dim % self.num_heads:
+            raise ValueError(f"encoder_dim {self.encoder_dim} is not a multiple of num_heads {self.num_heads}")
+        if min(self.depths) < 0 or min(self.outer_fine_pool) < 1:
+            raise ValueError(f"depths {self.depths} must be >= 0 and outer_fine_pool {self.outer_fine_pool} >= 1")
+        return self

@@ -1,0 +1,157 @@
+"""The backbone up to the tokens: raw readings of each face -> one token per face."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xecgnn.detector import Detector
+from xecgnn.models.config import ModelConfig
+from xecgnn.models.grids import face_grids
+from xecgnn.nn.face_encoder import GRID, HexEncoder, LatticeEncoder, level_name
+from xecgnn.nn.normalizer import NormalizationConfig, Normalizer
+from xecgnn.nn.pooling import GridPool, MeanPool
+from xecgnn.nn.spread import Readings, Spread
+from xecgnn.nn.topology import SpreadTopology
+
+__all__ = ["Encoder"]
+
+Nodes = dict[str, Tensor]  # by node type
+
+
+class Encoder(nn.Module):
+    """Normalisation, face encoders and pooling: the part that pretraining and regression share.
+
+    Attributes:
+        dim: token dimension D; a lattice token is a 4 x 4 grid of D / 16 channels, row-major and channels last.
+        node_types: token name -> node type of the last level (`inner` -> `inner_2`, `top` -> `top`), in token order;
+            a face in the mode `split` has two tokens.
+        token_centers: (T, 3) mean position of the sensors behind each token, cm.
+        out_shapes: rows and columns of the lattices among the last levels, by node type.
+
+    Args:
+        detector: faces and their sensors.
+        config: sizes.
+        normalization: scheme and constants of the readings.
+    """
+
+    def __init__(self, detector: Detector, config: ModelConfig, normalization: NormalizationConfig) -> None:
+        super().__init__()
+        self.dim = config.encoder_dim
+        self.num_sensors = {name: len(face.sensor_ids) for name, face in detector.faces.items()}
+        self.normalizer = Normalizer(normalization)
+        self.spread = Spread()
+        self.grids = nn.ModuleDict()  # node type of a spread lattice -> SpreadTopology
+        self.inputs: dict[str, str] = {}  # node type of the first level -> face
+        self.node_types: dict[str, str] = {}
+        lattices: dict[str, tuple[int, int]] = {}
+        hexes: dict[str, np.ndarray] = {}
+        centers: list[np.ndarray] = []
+        for name, face in detector.faces.items():
+            tokens: Mapping[str, SpreadTopology | None]
+            tokens = {name: None} if face.block is None else face_grids(face, config)
+            for token, grid in tokens.items():
+                sensors = slice(None) if grid is None else grid.event_edges()[0][0].unique().numpy()
+                centers.append(detector.position[face.sensor_ids[sensors]].mean(0))
+                node = token if grid is None else level_name(token, 0)
+                self.inputs[node] = name
+                if grid is not None:
+                    self.grids[node] = grid
+                if face.neighbors is not None:
+                    hexes[node] = face.neighbors
+                else:
+                    lattices[node] = (face.shape[0], face.shape[1]) if grid is None else grid.target_shape
+                self.node_types[token] = level_name(token, 2) if node in lattices else node
+        self.token_centers = np.stack(centers)
+
+        self.lattice = LatticeEncoder(lattices, self.dim // (2 * GRID**2), config.depths, config.drop_path_rate)
+        self.hex = HexEncoder(hexes, config.hex_dim, config.hex_depth, config.drop_path_rate)
+        self.out_shapes = self.lattice.out_shapes
+        self.pools = nn.ModuleDict({n: GridPool(s, config.token_pooling, GRID) for n, s in self.out_shapes.items()})
+        self.pools.update({node: MeanPool(len(table)) for node, table in hexes.items()})
+        self.hex_projection = nn.Sequential(nn.LayerNorm(config.hex_dim, eps=1e-6), nn.Linear(config.hex_dim, self.dim))
+
+    def forward(
+        self, x: Mapping[str, Tensor], visible: Mapping[str, Tensor] | None = None, message_passing: bool = False
+    ) -> Tensor:
+        """Raw readings of the faces -> tokens (B, T, D); arguments as in `features`."""
+        return self.tokens(*self.features(x, visible, message_passing))
+
+    def features(
+        self, x: Mapping[str, Tensor], visible: Mapping[str, Tensor] | None = None, message_passing: bool = False
+    ) -> tuple[Nodes, Nodes]:
+        """Feature maps of the last level, and which nodes are visible.
+
+        Args:
+            x: raw (npho, relative_time), (B * N, 2) for each face.
+            visible: (B * N,) bool for each face, False = hidden from the network (masked); None: nothing is hidden.
+            message_passing: run over `edge_index` tensors; the same numbers, slower.
+
+        Returns:
+            Features (B * N, C) by node type (see `node_types`), zero at hidden nodes; and the visibility (B * N, 1),
+            0 or 1, by node type of every level, empty if nothing is hidden.
+
+        Raises:
+            KeyError: if a face is missing.
+            ValueError: if a face has another number of sensors.
+        """
+        nodes, seen = self.normalized(x, visible, message_passing)
+        out: Nodes = {}
+        for encoder in (self.lattice, self.hex):
+            faces = {node: nodes[node] for node in encoder.inputs}
+            features, levels = encoder(faces, seen, message_passing)
+            out |= features
+            seen = seen | levels
+        return out, seen
+
+    def tokens(self, features: Nodes, visible: Nodes) -> Tensor:
+        """Feature maps and visibility, as from `features` -> tokens (B, T, D)."""
+        tokens = []
+        for node in self.node_types.values():
+            pooled = self.pools[node](features[node], visible.get(node))  # [B, 4, 4, C] or [B, C]
+            tokens.append(pooled.flatten(1) if node in self.out_shapes else self.hex_projection(pooled))
+        return torch.stack(tokens, 1)
+
+    def normalized(
+        self, x: Mapping[str, Tensor], visible: Mapping[str, Tensor] | None = None, message_passing: bool = False
+    ) -> tuple[Nodes, Nodes]:
+        """What the face encoders see: inputs (B * N, 2) and visibility (B * N, 1) by node type of the first level."""
+        nodes, seen = {}, {}
+        for node, face in self.inputs.items():
+            readings, shown = self._readings(face, x, visible)
+            if node in self.grids:
+                grid = cast(SpreadTopology, self.grids[node])
+                readings = self._spread(grid, readings, message_passing)
+                shown = None if shown is None else grid.pool_visible(shown)
+            values = self.normalizer(*readings)
+            nodes[node] = values if shown is None else torch.where(shown > 0, values, 0)
+            if shown is not None:
+                seen[node] = shown
+        return nodes, seen
+
+    def _readings(
+        self, face: str, x: Mapping[str, Tensor], visible: Mapping[str, Tensor] | None
+    ) -> tuple[Readings, Tensor | None]:
+        """Raw values of a face with their validity, and its visibility (B * N, 1)."""
+        if face not in x:
+            raise KeyError(f"no readings of face {face!r}; given: {', '.join(x)}")
+        values, sensors = x[face], self.num_sensors[face]
+        if not torch.compiler.is_compiling() and values.size(0) % sensors:
+            raise ValueError(f"face {face!r} has {sensors} sensors; {values.size(0)} rows are not whole events")
+        npho_valid, time_valid = self.normalizer.validity(values)
+        if visible is None:
+            return (values, npho_valid, time_valid), None
+        shown = visible[face]
+        return (values, npho_valid & shown, time_valid & shown), shown.to(values.dtype).unsqueeze(1)
+
+    def _spread(self, grid: SpreadTopology, readings: Readings, message_passing: bool) -> Readings:
+        if not message_passing:
+            return self.spread(readings, grid)
+        events = readings[0].size(0) // grid.num_source
+        size = (events * grid.num_source, events * grid.num_target)
+        edges = grid.edge_index(events, readings[0].device)
+        return self.spread(readings, edges, edge_weight=grid.edge_weights(events), size=size)

@@ -1,0 +1,167 @@
+"""The layers of a face encoder: ConvNeXt V2 (arXiv:2301.00808) on flat nodes, for any mixer.
+
+Features are (B * N, C), the nodes of all events one after the other: NHWC for a lattice, so that LayerNorm and Linear
+act on contiguous rows and the convolution runs in channels_last. `visible` (B * N, 1) holds 1 for a visible and 0 for
+a hidden node; hidden nodes leave every layer as zeros and influence nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch_geometric.utils import to_dense_batch
+
+from xecgnn.nn.lattice_conv import LatticeConv
+from xecgnn.nn.topology import Topology
+
+__all__ = ["GRN", "Block", "DropPath", "Resample"]
+
+Events = Tensor | int | None  # event of each node (B * N,), or the number of nodes of every event; None: one event
+
+
+def by_event(x: Tensor, events: Events) -> Tensor:
+    """(B * N, C) -> (B, N, C); events of unequal size are filled up with zeros."""
+    if isinstance(events, Tensor):
+        return to_dense_batch(x, events)[0]
+    return x.view(-1, x.size(0) if events is None else events, x.size(-1))
+
+
+class GRN(nn.Module):
+    """Global response normalisation: x (1 + w n) + b with n = |x| / mean over channels of |x|.
+
+    The norm |x| of a channel runs over the visible nodes of one event, never over the batch.
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(dim))
+        self.bias = nn.Parameter(torch.zeros(dim))
+        self.eps = eps
+
+    def forward(self, x: Tensor, events: Events = None, visible: Tensor | None = None) -> Tensor:
+        if visible is not None:
+            x = x * visible
+        if isinstance(events, Tensor):
+            norm = torch.linalg.vector_norm(by_event(x, events), dim=1)  # [B, C]; finite gradient at zero
+            scale = 1 + self.weight * norm / (norm.mean(-1, keepdim=True) + self.eps)
+            return torch.addcmul(self.bias.to(x.dtype), x, scale[events].to(x.dtype))
+        return _DenseGRN.apply(by_event(x, events), self.weight, self.bias, self.eps).view_as(x)
+
+
+class _DenseGRN(torch.autograd.Function):
+    """GRN of (B, N, C) whose gradient makes four passes over the large tensors; autograd's own makes about ten."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+        norm = torch.linalg.vector_norm(x, dim=1)  # [B, C]
+        mean = norm.mean(-1, keepdim=True) + eps
+        scale = 1 + weight * norm / mean
+        scale = scale.to(x.dtype)  # under autocast the norm is float32; the large tensor stays as it came
+        ctx.save_for_backward(x, weight, norm, mean, scale)
+        return torch.addcmul(bias.to(x.dtype), x, scale.unsqueeze(1))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, weight, norm, mean, scale = ctx.saved_tensors
+        product = grad * x
+        grad_scale = product.sum(1, dtype=norm.dtype)  # [B, C]
+        grad_ratio = grad_scale * weight / mean
+        grad_norm = grad_ratio - (grad_ratio * norm).mean(-1, keepdim=True) / mean
+        slope = torch.where(norm > 0, grad_norm / norm, 0)  # a channel that is zero everywhere has no gradient
+        grad_x = torch.mul(grad, scale.unsqueeze(1), out=product).addcmul_(x, slope.to(x.dtype).unsqueeze(1))
+        return grad_x, (grad_scale * norm / mean).sum(0), grad.sum((0, 1)), None
+
+
+class DropPath(nn.Module):
+    """Drops a residual branch for a whole event with probability `p` (stochastic depth, arXiv:1603.09382)."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor, events: Events = None) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        if isinstance(events, Tensor):
+            keep = x.new_empty(int(events[-1]) + 1, 1).bernoulli_(1 - self.p)[events]
+            return x * keep / (1 - self.p)
+        x = by_event(x, events)
+        return (x * x.new_empty(x.size(0), 1, 1).bernoulli_(1 - self.p) / (1 - self.p)).flatten(0, 1)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class Block(nn.Module):
+    """Residual layer: mixer -> LayerNorm -> Linear -> GELU -> GRN -> Linear; ConvNeXt V2 or HexNeXt, as the mixer is.
+
+    Args:
+        mixer: `LatticeConv` (depthwise) or `HexConv`; called as mixer(x, edges, edge_type=..., visible=...).
+        dim: channels C.
+        drop_path: probability to drop the layer for an event in training.
+
+    Shapes:
+        - x: (B * N, C); edges and `edge_type` as for the mixer
+        - batch: (B * N,) event of each node, for message passing; a topology knows the number of nodes itself
+        - output: (B * N, C)
+    """
+
+    def __init__(self, mixer: nn.Module, dim: int, drop_path: float = 0.0) -> None:
+        super().__init__()
+        self.mixer = mixer
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.expand = nn.Linear(dim, 4 * dim)
+        self.act = nn.GELU()
+        self.grn = GRN(4 * dim)
+        self.project = nn.Linear(4 * dim, dim)
+        self.drop_path = DropPath(drop_path)
+        for linear in (self.expand, self.project):
+            nn.init.trunc_normal_(linear.weight, std=0.02)
+            nn.init.zeros_(linear.bias)
+
+    def forward(
+        self,
+        x: Tensor,
+        edges: Topology | Tensor,
+        edge_type: Tensor | None = None,
+        batch: Tensor | None = None,
+        visible: Tensor | None = None,
+    ) -> Tensor:
+        events = edges.num_target if isinstance(edges, Topology) else batch
+        h = self.mixer(x, edges, edge_type=edge_type, visible=visible)
+        h = self.act(self.expand(self.norm(h)))
+        h = self.project(self.grn(h, events, visible))
+        x = x + self.drop_path(h, events)
+        return x if visible is None else x * visible
+
+
+class Resample(nn.Module):
+    """Convolution from one level to the next.
+
+    With `norm_first` LayerNorm -> convolution (downsampling), else convolution -> LayerNorm (stem). Called by
+    `HeteroConv` with pairs (source, target); the target's features are not used.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, norm_first: bool) -> None:
+        super().__init__()
+        self.conv = LatticeConv(in_channels, out_channels, kernel_size)
+        self.norm = nn.LayerNorm(in_channels if norm_first else out_channels, eps=1e-6)
+        self.norm_first = norm_first
+
+    def forward(
+        self,
+        x: tuple[Tensor, Tensor | None],
+        edges: Topology | Tensor,
+        edge_type: Tensor | None = None,
+        size: tuple[int, int] | None = None,
+        visible: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        before, after = (None, None) if visible is None else visible
+        h = self.norm(x[0]) if self.norm_first else x[0]
+        h = self.conv(h, edges, edge_type=edge_type, size=size, visible=before)
+        h = h if self.norm_first else self.norm(h)
+        return h if after is None else h * after

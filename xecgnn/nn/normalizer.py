@@ -1,0 +1,124 @@
+"""From raw readings to network inputs and back."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from xecgnn.names import INVALID_LIMIT, NPHO, RELATIVE_NPHO
+from xecgnn.settings import Settings
+
+__all__ = ["NormalizationConfig", "Normalizer"]
+
+
+BRANCH_CONSTANTS: dict[str, dict[str, float]] = {
+    NPHO: {},  # the defaults below
+    RELATIVE_NPHO: {
+        "npho_scale": 0.58,
+        "npho_scale2": 1.0,
+        "npho_threshold": 0.0,
+        "time_scale": 6.5e-8,
+        "time_shift": 0.5,
+        "sentinel_value": -5.0,
+    },
+}
+
+
+class NormalizationConfig(Settings):
+    """Scheme and constants; the defaults belong to the branch `npho`, see `for_branch`.
+
+    On simulated MEG II events they give valid npho a mean of 0.8 and a spread of 0.9, and valid times 0.7 and 0.9; the
+    sentinel lies below npho = -190 and below every time that is not negative.
+    """
+
+    npho_scheme: Literal["log1p", "sqrt", "anscombe", "linear"] = Field("log1p", description="transform of npho")
+    npho_scale: float = Field(30.0, gt=0, description="scale of npho inside the transform, unit of the npho branch")
+    npho_scale2: float = Field(1.0, gt=0, description="divides the result of log1p")
+    npho_threshold: float = Field(100.0, description="time is invalid below this npho, unit of the npho branch")
+    time_scale: float = Field(3e-9, gt=0, description="scale of the sensor time, s")
+    time_shift: float = Field(0.5, description="subtracted from time / time_scale")
+    sentinel_value: float = Field(-2.0, description="network input in place of an invalid reading")
+
+    @classmethod
+    def for_branch(cls, branch: str) -> NormalizationConfig:
+        """Constants for an npho branch: `npho` or `relative_npho`.
+
+        Raises:
+            ValueError: for any other branch.
+        """
+        if branch not in BRANCH_CONSTANTS:
+            known = ", ".join(BRANCH_CONSTANTS)
+            raise ValueError(f"no normalisation constants for the branch {branch!r}; known: {known}")
+        return cls.model_validate(BRANCH_CONSTANTS[branch])
+
+
+class Normalizer(nn.Module):
+    """Readings (npho, time in s) -> numbers of order one; an invalid reading becomes the sentinel.
+
+    The constants are buffers: they travel in checkpoints and win over those of the constructor.
+    With n = npho and s = npho_scale: `log1p` sign(n) log1p(|n| / s) / npho_scale2; `sqrt` sign(n) sqrt(|n| / s);
+    `anscombe` sqrt(max(n, -3/8) + 3/8) / sqrt(s + 3/8); `linear` n / s. Time: t / time_scale - time_shift.
+    """
+
+    npho_scale: Tensor
+    npho_scale2: Tensor
+    npho_threshold: Tensor
+    time_scale: Tensor
+    time_shift: Tensor
+    sentinel_value: Tensor
+
+    def __init__(self, config: NormalizationConfig) -> None:
+        super().__init__()
+        self.npho_scheme = config.npho_scheme
+        for name, value in config.model_dump(exclude={"npho_scheme"}).items():
+            self.register_buffer(name, torch.tensor(value))
+
+    def validity(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Which raw readings (..., 2) can be used: npho_valid and time_valid, (...,) bool, True = usable.
+
+        NaN and the value written for an invalid reading fail every comparison here; time needs enough npho on top.
+        """
+        npho, time = x.unbind(-1)
+        npho_valid = npho.abs() < INVALID_LIMIT
+        time_valid = (time.abs() < INVALID_LIMIT) & npho_valid & (npho >= self.npho_threshold)
+        return npho_valid, time_valid
+
+    def forward(self, x: Tensor, npho_valid: Tensor, time_valid: Tensor) -> Tensor:
+        """Raw readings (..., 2) -> network inputs (..., 2)."""
+        npho, time = x.unbind(-1)
+        npho = torch.where(npho_valid, npho, 0)  # before any arithmetic: NaN and 1e10 must not reach a gradient
+        time = torch.where(time_valid, time, 0)
+        npho = torch.where(npho_valid, self._transform(npho), self.sentinel_value)
+        time = torch.where(time_valid, time / self.time_scale - self.time_shift, self.sentinel_value)
+        return torch.stack([npho, time], -1)
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """Network values (..., 2) -> raw readings (..., 2), for values that were valid."""
+        npho, time = x.unbind(-1)
+        return torch.stack([self._restore(npho), (time + self.time_shift) * self.time_scale], -1)
+
+    def _transform(self, npho: Tensor) -> Tensor:
+        scaled = npho / self.npho_scale
+        if self.npho_scheme == "log1p":
+            return scaled.sign() * scaled.abs().log1p() / self.npho_scale2
+        if self.npho_scheme == "sqrt":  # the smallest number keeps the gradient at zero finite
+            return scaled.sign() * scaled.abs().clamp(min=torch.finfo(scaled.dtype).tiny).sqrt()
+        if self.npho_scheme == "anscombe":
+            above = (npho + 0.375).clamp(min=torch.finfo(npho.dtype).tiny)
+            return (above / (self.npho_scale + 0.375)).sqrt()
+        return scaled
+
+    def _restore(self, value: Tensor) -> Tensor:
+        if self.npho_scheme == "log1p":
+            return value.sign() * (value.abs() * self.npho_scale2).expm1() * self.npho_scale
+        if self.npho_scheme == "sqrt":
+            return value.sign() * value.square() * self.npho_scale
+        if self.npho_scheme == "anscombe":
+            return value.square() * (self.npho_scale + 0.375) - 0.375
+        return value * self.npho_scale
+
+    def extra_repr(self) -> str:
+        return self.npho_scheme
