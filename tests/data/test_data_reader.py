@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import uproot
+
+from xecgnn.data import BadFileError, EventArrays, TreeWriter, find_files, read_events
+from xecgnn.names import BRANCHES
+
+SENSORS = 7
+
+
+def write(path, first: int, count: int, **more):
+    """Events numbered from `first`, with `energyTruth` = number; `more` are further columns, None removes one."""
+    number = np.arange(first, first + count)
+    rng = np.random.default_rng(first)
+    columns = {
+        "npho": rng.random((count, SENSORS), np.float32),
+        "relative_time": rng.random((count, SENSORS), np.float32),
+        "energyTruth": number.astype(np.float32),
+        "emiAng": np.stack([number, -number], 1).astype(np.float32),
+        "event": number.astype(np.int32),
+    } | more
+    columns = {name: values for name, values in columns.items() if values is not None}
+    layout = {name: (str(v.dtype), v.shape[1] if v.ndim == 2 else 1) for name, v in columns.items()}
+    with TreeWriter(path, layout, "none") as writer:
+        writer.write(columns)
+    return columns
+
+
+def test_all_that_is_there_in_the_types_of_the_branches(tmp_path):
+    written = write(tmp_path / "a.root", 0, 1100)
+    events = read_events(tmp_path / "a.root")
+    assert set(events.fields) == set(written)
+    for name, values in written.items():
+        np.testing.assert_array_equal(events[name], values)
+        assert events[name].dtype == BRANCHES[name].dtype
+
+
+def test_written_and_read_events_are_equal(tmp_path):
+    write(tmp_path / "a.root", 0, 30)
+    events = read_events(tmp_path / "a.root")
+    layout = {name: (str(v.dtype), v.shape[1] if v.ndim == 2 else 1) for name, v in events.columns.items()}
+    with TreeWriter(tmp_path / "b.root", layout) as writer:
+        writer.write(events[:11].columns)
+        writer.write(events[11:].columns)
+    assert read_events(tmp_path / "b.root") == events
+
+
+def test_scalars_as_arrays_of_length_one_and_other_number_types(tmp_path):
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file.mktree("tree", {"energyTruth": np.dtype((">f8", (1,))), "run": np.dtype("int64")})
+        file["tree"].extend({"energyTruth": np.array([[1.5], [2.5]]), "run": np.array([3, 4])})
+    events = read_events(tmp_path / "a.root", branches=["energyTruth", "run"])
+    assert events == EventArrays({"energyTruth": [1.5, 2.5], "run": [3, 4]})
+
+
+def test_ranges_run_over_all_files(tmp_path):
+    for number, (first, count) in enumerate([(0, 10), (10, 1), (11, 20)]):
+        write(tmp_path / f"{number}.root", first, count)
+    everything = read_events(tmp_path)
+    np.testing.assert_array_equal(everything.event, np.arange(31))
+    for start, stop in [(0, 3), (9, 12), (10, None), (11, 31), (30, 99)]:
+        assert read_events(tmp_path, start=start, stop=stop) == everything[start:stop]
+    with pytest.raises(ValueError, match="entries 31 to None are outside the 31 entries of 3 files"):
+        read_events(tmp_path, start=31)
+
+
+def test_degrees_become_radians(tmp_path):
+    write(tmp_path / "a.root", 0, 5)
+    events = read_events(tmp_path / "a.root", angle_unit="deg")
+    np.testing.assert_allclose(events.emiAng[:, 0], np.radians(np.arange(5)), rtol=1e-6)
+
+
+def test_other_branches_can_stand_for_the_readings(tmp_path):
+    relative, time = np.ones((4, SENSORS), np.float32), np.full((4, SENSORS), 2, np.float32)
+    write(tmp_path / "a.root", 0, 4, relative_npho=relative, time=time)
+    events = read_events(tmp_path / "a.root", npho_branch="relative_npho", time_branch="time")
+    np.testing.assert_array_equal(events.npho, relative)
+    np.testing.assert_array_equal(events.relative_time, time)
+
+
+def test_invalid_readings_and_missing_truth_pass_unchanged(tmp_path):
+    npho = np.full((3, SENSORS), np.nan, np.float32)
+    npho[1] = 1e10
+    write(tmp_path / "a.root", 0, 3, npho=npho, energyTruth=np.full(3, np.nan, np.float32))
+    events = read_events(tmp_path / "a.root")
+    np.testing.assert_array_equal(events.npho, npho)
+    assert np.isnan(events.energyTruth).all()
+
+
+def test_fiducial_cut(tmp_path):
+    inside = [[0, 0, 0], [23.8, -67.8, 38.4]]
+    outside = [[23.9, 0, 1], [0, -67.9, 1], [0, 0, -0.1], [0, 0, 38.5], [np.nan] * 3]
+    write(tmp_path / "a.root", 0, 7, uvwTruth=np.array(inside + outside, np.float32))
+    np.testing.assert_array_equal(read_events(tmp_path / "a.root", fiducial=True).event, [0, 1])
+    np.testing.assert_array_equal(read_events(tmp_path / "a.root", fiducial=True, start=1, stop=4).event, [1])
+
+
+def test_truth_that_not_all_files_have_is_left_out_unless_asked_for(tmp_path):
+    write(tmp_path / "a.root", 0, 3)
+    write(tmp_path / "b.root", 0, 3, energyTruth=None)
+    assert "energyTruth" not in read_events(tmp_path)
+    with pytest.raises(ValueError, match=r"b\.root: no branch 'energyTruth'; branches: npho, relative"):
+        read_events(tmp_path, branches=["energyTruth"])
+
+
+def test_names_globs_and_directories(tmp_path):
+    for name in ["b.root", "a.root", "c.txt", "odd[1].root"]:
+        (tmp_path / name).touch()
+    a, b, odd = (tmp_path / name for name in ["a.root", "b.root", "odd[1].root"])
+    assert find_files(tmp_path) == [a, b, odd]
+    assert find_files([b, str(tmp_path / "?.root")]) == [b, a]
+    assert find_files(str(odd)) == [odd]
+    for nothing in [tmp_path / "x*.root", [a, tmp_path / "x.root"], []]:
+        with pytest.raises(FileNotFoundError):
+            find_files(nothing)
+    with pytest.raises(FileNotFoundError, match=r"no file matches '.*x\.root'"):
+        find_files([a, tmp_path / "x.root"])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"npho_branch": "nphe"}, "no branch 'nphe'; branches: npho, relative_time, energyTruth, emiAng, event"),
+        ({"num_sensors": 8}, "branch 'npho' has 7 sensors, the detector has 8"),
+        ({"tree": "events"}, "no tree 'events'; trees: tree"),
+        ({"branches": ["nphe"]}, "unknown column 'nphe'; columns: npho"),
+        ({"angle_unit": "grad"}, "angle_unit"),
+        ({"fiducial": True}, "no branch 'uvwTruth'"),
+    ],
+)
+def test_wrong_settings(tmp_path, options, words):
+    write(tmp_path / "a.root", 0, 3)
+    with pytest.raises(ValueError, match=words):
+        read_events(tmp_path / "a.root", **options)
+
+
+def test_branches_of_another_shape(tmp_path):
+    write(tmp_path / "a.root", 0, 3, emiAng=np.zeros((3, 3), np.float32))
+    with pytest.raises(ValueError, match="branch 'emiAng' has width 3, expected 2"):
+        read_events(tmp_path / "a.root", branches=["emiAng"])
+    with uproot.recreate(tmp_path / "b.root") as file:
+        file.mktree("tree", {"npho": "var * float32"})
+        file["tree"].extend({"npho": [[1.0], [1.0, 2.0]]})
+    with pytest.raises(ValueError, match="branch 'npho' is not a fixed-size array"):
+        read_events(tmp_path / "b.root", branches=["npho"])
+
+
+def damaged(path, how: str) -> None:
+    write(path, 100, 1500)
+    content = path.read_bytes()
+    if how == "empty file":
+        content = b""
+    elif how == "not ROOT":
+        content = b"event,npho\n" * 1000
+    elif how == "truncated":
+        content = content[: len(content) // 2]
+    elif how == "last byte":
+        content = content[:-1]
+    path.write_bytes(content)
+    if how == "no events":
+        write(path, 0, 0)
+
+
+@pytest.mark.parametrize("how", ["empty file", "not ROOT", "truncated", "last byte", "no events"])
+def test_bad_file_in_the_middle_of_a_list(tmp_path, how, caplog):
+    write(tmp_path / "a.root", 0, 3)
+    damaged(tmp_path / "b.root", how)
+    write(tmp_path / "c.root", 3, 3)
+    with pytest.raises(BadFileError, match=r"b\.root") as caught:
+        read_events(tmp_path)
+    assert "\n" not in str(caught.value)
+    events = read_events(tmp_path, on_bad_file="skip")
+    np.testing.assert_array_equal(events.event, np.arange(6))
+    assert ["b.root" in record.message for record in caplog.records] == [True]
+    with pytest.raises(BadFileError, match=r"none of 1 files can be read: .*b\.root"):
+        read_events(tmp_path / "b.root", on_bad_file="skip")

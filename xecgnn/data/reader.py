@@ -1,0 +1,169 @@
+"""Read entry ranges of one ROOT file, its branches checked against :data:`xecgnn.names.BRANCHES`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from xecgnn.data.config import ReaderConfig
+from xecgnn.names import BRANCHES, NPHO, RELATIVE_TIME, SENSOR
+
+__all__ = ["BadFileError", "FileScan", "TreeReader", "in_fiducial_volume"]
+
+UVW = "uvwTruth"
+FIDUCIAL_U, FIDUCIAL_V, FIDUCIAL_W = 23.9, 67.9, (0.0, 38.5)  # cm
+
+
+class BadFileError(ValueError):
+    """A file that cannot be read at all (empty, truncated, not ROOT, no such tree): ``on_bad_file`` may skip it."""
+
+
+class FileScan(NamedTuple):
+    """What a look into one file found."""
+
+    path: Path
+    num_entries: int
+    columns: frozenset[str]  # names of BRANCHES the file can deliver
+    baskets: npt.NDArray[np.int64]  # first entry of each basket of the readings, then num_entries
+    keep: npt.NDArray[np.bool_] | None  # (num_entries,) events in the fiducial volume; None = all
+
+
+class TreeReader:
+    """One open file. A context manager; reads columns of entry ranges.
+
+    Args:
+        path: The ROOT file.
+        config: Names of tree and branches, angle unit.
+
+    Raises:
+        FileNotFoundError: No such file.
+        BadFileError: The file is truncated or not ROOT, or has no such tree, or the tree has no events.
+    """
+
+    def __init__(self, path: str | Path, config: ReaderConfig) -> None:
+        import uproot
+        from uproot.source.file import MultithreadedFileSource
+
+        self.path, self.config = Path(path), config
+        if not self.path.is_file():
+            raise FileNotFoundError(f"no such file: {self.path}")
+        # No threads and no memory map: safe in forked workers, and the pages of a mapped file count as our memory.
+        trivial = uproot.TrivialExecutor()
+        options = {"handler": MultithreadedFileSource, "use_threads": False, "array_cache": None, "object_cache": None}
+        options |= {"decompression_executor": trivial, "interpretation_executor": trivial}
+        try:
+            self._file = uproot.open({str(self.path): None}, **options)
+        except Exception as error:  # uproot raises a dozen types for broken files
+            raise BadFileError(f"{self.path}: truncated or not a ROOT file ({_first_line(error)})") from error
+        try:
+            self._tree = self._open_tree()
+        except BaseException:
+            self.close()
+            raise
+        present = set(self._tree.keys())
+        self._branches = {name: self._branch_name(name) for name in BRANCHES if self._branch_name(name) in present}
+
+    def _open_tree(self) -> Any:
+        size, expected = self.path.stat().st_size, self._file.file.fEND
+        if size < expected:
+            raise BadFileError(f"{self.path}: truncated, {size} of {expected} bytes")
+        classes = self._file.classnames(cycle=False)
+        if classes.get(self.config.tree) != "TTree":
+            trees = [name for name, kind in classes.items() if kind == "TTree"]
+            raise BadFileError(f"{self.path}: no tree {self.config.tree!r}; trees: {', '.join(trees) or 'none'}")
+        tree = self._file[self.config.tree]
+        if tree.num_entries == 0:
+            raise BadFileError(f"{self.path}: tree {self.config.tree!r} is empty")
+        return tree
+
+    def __enter__(self) -> TreeReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _branch_name(self, column: str) -> str:
+        """The branch of the file that is read as ``column``."""
+        return {NPHO: self.config.npho_branch, RELATIVE_TIME: self.config.time_branch}.get(column, column)
+
+    def width(self, column: str) -> int:
+        """Values per event of a column.
+
+        Raises:
+            ValueError: The file has no such branch, or it is not a fixed-size array of the width in ``BRANCHES``.
+        """
+        if column not in self._branches:
+            present = ", ".join(self._tree.keys())
+            raise ValueError(f"{self.path}: no branch {self._branch_name(column)!r}; branches: {present}")
+        interpretation = self._tree[self._branches[column]].interpretation
+        # Exactly AsDtype: its subclasses and the jagged interpretations are not fixed-size arrays of plain numbers.
+        shape = interpretation.to_dtype.shape if type(interpretation).__name__ == "AsDtype" else (0, 0)
+        if len(shape) > 1:
+            raise ValueError(f"{self.path}: branch {self._branches[column]!r} is not a fixed-size array of numbers")
+        width = int(shape[0]) if shape else 1
+        if BRANCHES[column].width not in (SENSOR, width):
+            expected = BRANCHES[column].width
+            raise ValueError(f"{self.path}: branch {self._branches[column]!r} has width {width}, expected {expected}")
+        return width
+
+    def scan(self, columns: Sequence[str], num_sensors: int | None = None) -> FileScan:
+        """Check that ``columns`` can be read, with ``num_sensors`` values where there is one per sensor."""
+        for column in columns:
+            width = self.width(column)
+            if BRANCHES[column].width == SENSOR and num_sensors not in (None, width):
+                branch = self._branches[column]
+                raise ValueError(f"{self.path}: branch {branch!r} has {width} sensors, the detector has {num_sensors}")
+        keep = None
+        if self.config.fiducial:
+            self.width(UVW)
+            keep = in_fiducial_volume(self.read([UVW], 0, self._tree.num_entries)[UVW])
+        largest = max(columns, key=lambda column: BRANCHES[column].width == SENSOR)
+        baskets = np.asarray(self._tree[self._branches[largest]].entry_offsets, dtype=np.int64)
+        return FileScan(self.path, self._tree.num_entries, frozenset(self._branches), baskets, keep)
+
+    def read(self, columns: Iterable[str], start: int, stop: int) -> dict[str, np.ndarray]:
+        """``read_column`` for each of ``columns``."""
+        return {column: self.read_column(column, start, stop) for column in columns}
+
+    def read_column(self, column: str, start: int, stop: int) -> np.ndarray:
+        """Entries ``start`` to ``stop``, (E,) for scalars, else (E, width); ``emiAng`` in rad.
+
+        The array has type and byte order of the file and may not be written to: it is copied where it goes.
+
+        Raises:
+            BadFileError: The baskets cannot be read.
+        """
+        from xecgnn.data.baskets import AsStored
+
+        branch = self._tree[self._branches[column]]
+        try:
+            values = branch.array(AsStored(branch.interpretation.from_dtype), start, stop, library="np")
+        except Exception as error:
+            raise BadFileError(f"{self.path}: cannot read entries {start} to {stop} ({_first_line(error)})") from error
+        if BRANCHES[column].width == 1:
+            values = values.reshape(-1)
+        if column == "emiAng" and self.config.angle_unit == "deg":
+            values = np.deg2rad(values)
+        return values
+
+
+def in_fiducial_volume(uvw: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+    """The reference cut on the first interaction point, uvw (E, 3) in cm -> (E,); False where it is NaN."""
+    u, v, w = uvw.T
+    return (np.abs(u) < FIDUCIAL_U) & (np.abs(v) < FIDUCIAL_V) & (w >= FIDUCIAL_W[0]) & (w < FIDUCIAL_W[1])
+
+
+def _first_line(error: Exception) -> str:
+    """An error of another library in one line."""
+    return " ".join(str(error).split("\n\n")[0].split()) or type(error).__name__

@@ -1,0 +1,137 @@
+"""Reads one worker's share of an epoch: pieces of blocks into a buffer, batches out of it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import IterableDataset, get_worker_info
+
+from xecgnn.data.blocks import Block, Piece
+from xecgnn.data.buffer import EventBuffer, Parts
+from xecgnn.data.config import ReaderConfig
+from xecgnn.data.reader import BadFileError, FileScan, TreeReader
+from xecgnn.detector import Detector
+from xecgnn.names import FEATURES
+
+__all__ = ["EventStream", "Share"]
+
+MAX_OPEN_FILES = 16  # shuffled blocks hop between files: keep some open
+
+# glibc hands freed memory back to the system beyond twice the largest block freed so far (at most 32 MiB count). Each
+# basket would fault its pages in again, 10 per event and a third of the time: so free one such block first.
+LARGE_BLOCK = 31 << 20
+
+
+class Share(NamedTuple):
+    """What a worker delivers: ``groups`` of pieces, less ``skip`` events at the start, in batches of ``sizes`` events.
+
+    Each group is mixed event by event, seeded by ``seed`` and its number, or kept in order where ``seed`` is None.
+    """
+
+    groups: list[list[Piece]]
+    seed: tuple[int, ...] | None
+    skip: int
+    sizes: Sequence[int]
+
+
+class EventStream(IterableDataset[Parts]):
+    """The side of :class:`EventLoader` that runs in a worker: files are opened here, not in the training process.
+
+    The buffer is filled with a group; while its events leave in random order, pieces of the next one take the free
+    rows. So reading is spread evenly over the batches, and memory stays at ``capacity`` events.
+
+    Args:
+        files: The scanned files, by number.
+        blocks: All blocks, by number.
+        detector: Whose faces the readings are cut into.
+        columns: What to read beside npho and relative_time.
+        config: How to read.
+        shares: One per worker.
+        capacity: Events in the buffer of a worker; exceeded only where a group and a batch need more.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[FileScan],
+        blocks: Sequence[Block],
+        detector: Detector,
+        columns: Sequence[str],
+        config: ReaderConfig,
+        shares: Sequence[Share],
+        capacity: int,
+    ) -> None:
+        self.files, self.blocks, self.detector, self.columns = files, blocks, detector, columns
+        self.config, self.shares, self.capacity = config, shares, capacity
+        self._open: OrderedDict[int, TreeReader] = OrderedDict()
+
+    def __iter__(self) -> Iterator[Parts | BadFileError]:  # type: ignore[override]
+        worker = get_worker_info()
+        np.empty(LARGE_BLOCK, np.uint8)
+        try:
+            yield from self._batches(self.shares[worker.id if worker else 0])
+        except BadFileError as error:
+            yield error  # for the loader to raise: raised here, it would arrive wrapped in a worker's traceback
+        finally:
+            while self._open:
+                self._open.popitem()[1].close()
+
+    def _batches(self, share: Share) -> Iterator[Parts]:
+        if not share.sizes:
+            return
+        totals = np.cumsum([sum(piece.num_events for piece in group) for group in share.groups])
+        first = int(np.searchsorted(totals, share.skip, side="right"))  # groups before were delivered: not read again
+        skip = share.skip - (int(totals[first - 1]) if first else 0)
+        unread = deque(piece for group in share.groups[first:] for piece in group)
+        # Beside the largest group there are the events of the group before that do not fill a batch.
+        capacity = max(self.capacity, int(np.diff(totals, prepend=0).max()) + max(share.sizes))
+        capacity = min(capacity, sum(piece.num_events for piece in unread))
+        buffer = EventBuffer(capacity, self.detector, self.columns)
+        read: deque[npt.NDArray[np.intp]] = deque()  # rows of the pieces in the buffer
+
+        def read_next() -> None:
+            read.append(self._read(unread.popleft(), buffer))
+
+        sizes = deque(share.sizes)
+        rows = np.empty(0, np.intp)
+        for number, group in enumerate(share.groups[first:], start=first):
+            while len(read) < len(group):
+                read_next()
+            mixed = np.concatenate([read.popleft() for _ in group])
+            if share.seed is not None:
+                mixed = mixed[np.random.default_rng([*share.seed, number]).permutation(len(mixed))]
+            buffer.free(mixed[:skip])
+            rows, skip = np.concatenate([rows, mixed[skip:]]), 0
+            while sizes and sizes[0] <= len(rows):
+                taken, rows = rows[: sizes[0]], rows[sizes.popleft() :]
+                yield buffer.take(taken)
+                while unread and unread[0].num_events <= buffer.room:
+                    read_next()
+
+    def _read(self, piece: Piece, buffer: EventBuffer) -> npt.NDArray[np.intp]:
+        """Put the events of a piece into the buffer: one entry range, less what the cuts remove. Returns their rows."""
+        block = self.blocks[piece.block]
+        keep = self.files[block.file].keep
+        entries = np.arange(block.start, block.stop)
+        if keep is not None:
+            entries = entries[keep[block.start : block.stop]]
+        entries = entries[piece.start : piece.stop]
+        start, stop = int(entries[0]), int(entries[-1]) + 1
+        reader, rows = self._reader(block.file), buffer.reserve(len(entries))
+        for name in (*FEATURES, *self.columns):
+            # One column at a time: only its baskets are in memory, and those of the next one take their place.
+            values = reader.read_column(name, start, stop)
+            buffer.fill(rows, name, values if stop - start == len(entries) else values[entries - start])
+        return rows
+
+    def _reader(self, file: int) -> TreeReader:
+        """The open file; the one not used for longest is closed where there are too many."""
+        if file not in self._open:
+            if len(self._open) >= MAX_OPEN_FILES:
+                self._open.popitem(last=False)[1].close()
+            self._open[file] = TreeReader(self.files[file].path, self.config)
+        self._open.move_to_end(file)
+        return self._open[file]
