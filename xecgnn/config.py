@@ -1,4 +1,4 @@
-"""One YAML file plus overrides -> one validated settings object. Components own their settings; this module composes them."""
+"""One YAML file plus overrides -> one settings object. Components own their settings; here they are composed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from xecgnn.data.config import DataConfig
 from xecgnn.models import ModelConfig
-from xecgnn.nn import NormalizationConfig
+from xecgnn.nn.normalizer import BRANCH_CONSTANTS, NormalizationConfig
 from xecgnn.settings import Settings, read_yaml, validated
 from xecgnn.tasks import ReweightingConfig, TasksConfig
 from xecgnn.training.config import CheckpointConfig, LoggingConfig, TrainingConfig
@@ -29,13 +29,26 @@ class TrainConfig(Settings):
     run_name: str | None = Field(None, description="name of the run (null: config name, date and time)")
     seed: int = Field(0, ge=0, description="seed of weights, shuffling and dropout")
     data: DataConfig = Field(default_factory=DataConfig, description="files and how they are read")
-    normalization: NormalizationConfig = Field(default_factory=NormalizationConfig, description="readings to network input")
+    normalization: NormalizationConfig = Field(
+        default_factory=NormalizationConfig, description="readings to network input"
+    )
     model: ModelConfig = Field(default_factory=ModelConfig, description="the network")
     tasks: TasksConfig = Field(default_factory=TasksConfig, description="what is reconstructed")
-    reweighting: ReweightingConfig = Field(default_factory=ReweightingConfig, description="flattening of the training sample")
+    reweighting: ReweightingConfig = Field(
+        default_factory=ReweightingConfig, description="flattening of the training sample"
+    )
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="optimisation")
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig, description="start and output of the run")
     logging: LoggingConfig = Field(default_factory=LoggingConfig, description="MLflow, TensorBoard, progress bar")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _constants_of_the_branch(cls, values: Any) -> Any:
+        """Constants of the normalisation belong to the npho branch; those given explicitly win."""
+        data, given = (values.get(key) or {} for key in ("data", "normalization"))
+        if isinstance(data, dict) and isinstance(given, dict) and data.get("npho_branch") in BRANCH_CONSTANTS:
+            values = {**values, "normalization": {**BRANCH_CONSTANTS[data["npho_branch"]], **given}}
+        return values
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:

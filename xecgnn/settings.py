@@ -1,4 +1,4 @@
-"""Settings classes: typed, strict about unknown keys, each field with the text that `--help` prints; and YAML to fill them."""
+"""Settings classes: typed, strict, each field with the text that `--help` prints; and the YAML that fills them."""
 
 from __future__ import annotations
 

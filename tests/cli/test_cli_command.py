@@ -37,19 +37,37 @@ def test_options_win_over_the_file_and_the_file_over_defaults(file: str) -> None
 def test_short_flags_are_the_long_ones(file: str, path: str, flag: str) -> None:
     group, name = path.split(".")
     default = getattr(getattr(TrainConfig(), group), name)
-    value = "split" if flag == "outer_mode" else "0.25" if isinstance(default, float) else "3" if isinstance(default, int) else "b.root"
+    value = (
+        "split"
+        if flag == "outer_mode"
+        else "0.25"
+        if isinstance(default, float)
+        else "3"
+        if isinstance(default, int)
+        else "b.root"
+    )
     assert parse(file, f"--{flag}", value) == parse(file, f"--{path}", value)
     assert parse(file, f"--{flag}", value) != parse(file)
 
 
 def test_lists_take_several_values(file: str) -> None:
-    assert parse(file, "--train_path", "a.root", "b.root", "c.root", "--lr", "1e-4").data.train_path == ["a.root", "b.root", "c.root"]
+    assert parse(file, "--train_path", "a.root", "b.root", "c.root", "--lr", "1e-4").data.train_path == [
+        "a.root",
+        "b.root",
+        "c.root",
+    ]
 
 
 def test_null_and_false(file: str) -> None:
     config = parse(file, "--training.max_lr", "null", "--logging.mlflow", "false")
     assert config.training.max_lr is None
     assert config.logging.mlflow is False
+
+
+def test_normalisation_follows_the_branch(file: str) -> None:
+    constants = parse(file, "--data.npho_branch", "relative_npho", "--time_shift", "0.7").normalization
+    assert (constants.npho_scale, constants.time_scale, constants.sentinel_value) == (0.58, 6.5e-8, -5.0)
+    assert constants.time_shift == 0.7
 
 
 def test_tasks_enables_exactly_those_named(file: str) -> None:
@@ -62,9 +80,15 @@ def test_tasks_enables_exactly_those_named(file: str) -> None:
     [
         ({"training": {"epoch": 3}}, "training.epoch: unknown key; did you mean 'epochs'?"),
         ({"trainig": {}}, "trainig: unknown key; did you mean 'training'?"),
-        ({"training": {"lr": "fast"}}, "training.lr: should be a valid number, unable to parse string as a number, found 'fast'"),
+        (
+            {"training": {"lr": "fast"}},
+            "training.lr: should be a valid number, unable to parse string as a number, found 'fast'",
+        ),
         ({"training": {"epochs": 0}}, "training.epochs: should be greater than or equal to 1, found 0"),
-        ({"training": {"scheduler": "cos"}}, "training.scheduler: should be 'cosine', 'onecycle', 'plateau' or 'none', found 'cos'"),
+        (
+            {"training": {"scheduler": "cos"}},
+            "training.scheduler: should be 'cosine', 'onecycle', 'plateau' or 'none', found 'cos'",
+        ),
     ],
 )
 def test_mistakes_in_the_file_are_one_line(tmp_path: Path, values: dict, line: str) -> None:
@@ -76,7 +100,9 @@ def test_mistakes_in_the_file_are_one_line(tmp_path: Path, values: dict, line: s
 
 
 def run(*argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "xecgnn.cli.train", *argv], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "xecgnn.cli.train", *argv], capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,9 @@ from xecgnn.data import build_batch, read_events
 from xecgnn.training.module import TrainingModule
 
 SMALL = [
-    "--detector", "mini", "--batch", "32", "--model.encoder_dim", "32", "--model.hex_dim", "8", "--model.hex_depth", "1",
-    "--model.depths", "1", "1", "--model.num_heads", "2", "--model.hidden_dim", "16", "--data.num_workers", "0",
+    "--detector", "mini", "--batch", "32", "--data.num_workers", "0",
+    "--model.encoder_dim", "32", "--model.hex_dim", "8", "--model.hex_depth", "1", "--model.depths", "1", "1",
+    "--model.num_heads", "2", "--model.hidden_dim", "16",
     "--training.device", "cpu", "--logging.progress_bar", "false",
 ]  # fmt: skip
 QUIET = ["--logging.mlflow", "false", "--logging.tensorboard", "false"]
@@ -87,7 +88,16 @@ def test_mlflow_has_the_metrics_of_the_seeds(workplace: Path) -> None:
     assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["resolution_profile_angle.pdf"]
 
 
-FULL = ["--training.grad_accum_steps", "2", "--training.channel_dropout", "0.1", "--model.drop_path_rate", "0.1", "--epochs", "4"]
+FULL = [
+    "--training.grad_accum_steps",
+    "2",
+    "--training.channel_dropout",
+    "0.1",
+    "--model.drop_path_rate",
+    "0.1",
+    "--epochs",
+    "4",
+]
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "onecycle", "plateau", "none"])
@@ -151,7 +161,10 @@ def test_other_weights_are_loaded_where_they_fit(workplace: Path, caplog: pytest
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--run_name", "taken"], "artifacts/taken exists; choose another --run_name, or continue it with --resume_from"),
+        (
+            ["--run_name", "taken"],
+            "artifacts/taken exists; choose another --run_name, or continue it with --resume_from",
+        ),
         (["--train_path", "nowhere/*.root"], "no file matches 'nowhere/*.root'; simulated files to start with:"),
         (["--resume_from", "nowhere.pth"], "checkpoint 'nowhere.pth' not found"),
         (["--detector", "meg2"], "sensors, the detector has 4760"),
@@ -174,9 +187,22 @@ def test_a_missing_gpu_is_an_error(workplace: Path) -> None:
 
 
 def test_two_processes_share_an_epoch(workplace: Path) -> None:
-    command = [sys.executable, "-m", "xecgnn.cli.train", "angle.yaml", *SMALL, *QUIET, "--epochs", "2", "--run_name", "pair"]
+    command = [
+        sys.executable,
+        "-m",
+        "xecgnn.cli.train",
+        "angle.yaml",
+        *SMALL,
+        *QUIET,
+        "--epochs",
+        "2",
+        "--run_name",
+        "pair",
+    ]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    out = subprocess.run([*command, "--training.num_devices", "2"], capture_output=True, text=True, timeout=240, env=env, check=False)
+    out = subprocess.run(
+        [*command, "--training.num_devices", "2"], capture_output=True, text=True, timeout=240, env=env, check=False
+    )
     assert out.returncode == 0, out.stderr
     assert (workplace / "artifacts/pair/validation_results_pair.root").is_file()
     assert "angle (64 events)" in out.stderr

@@ -1,4 +1,4 @@
-"""A command line from a settings class: every field is an option, `--help` prints its text, a YAML file may come first."""
+"""A command line from a settings class: every field is an option, and a YAML file may come first."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ class _Parser(argparse.ArgumentParser):
         unknown = message.removeprefix("unrecognized arguments: ").split()
         if message.startswith("unrecognized arguments") and unknown[0].startswith("-"):
             near = difflib.get_close_matches(unknown[0].split("=")[0], self._option_string_actions, n=1)
-            message = f"unknown option {unknown[0]}; " + (f"did you mean {near[0]}?" if near else "--help lists all options")
+            message = f"unknown option {unknown[0]}; " + (
+                f"did you mean {near[0]}?" if near else "--help lists all options"
+            )
         self.exit(2, f"{self.prog}: {message}\n")
 
 
@@ -106,7 +108,7 @@ def _help_width(prog: str) -> argparse.HelpFormatter:
 def _command_class(cls: type[ConfigT], parser: _Parser, arguments: list[str], paths: bool) -> type[ConfigT]:
     """`cls` whose values come from the options first and from the keyword arguments second.
 
-    With `paths`, options are settings paths with a value (`--logging.mlflow false`), else plain flags (`--all-branches`).
+    With `paths`, options are settings paths with a value (`--logging.mlflow false`), else flags (`--all-branches`).
     """
 
     class Command(BaseSettings, cls):  # type: ignore[valid-type, misc]
@@ -121,7 +123,7 @@ def _command_class(cls: type[ConfigT], parser: _Parser, arguments: list[str], pa
 
         @classmethod
         def settings_customise_sources(
-            cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+            cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             options: CliSettingsSource = CliSettingsSource(
                 settings_cls, root_parser=parser, cli_parse_args=arguments, cli_hide_none_type=True, cli_avoid_json=True

@@ -62,29 +62,30 @@ def train(config: TrainConfig, default_name: str = "train") -> Path:
     _fit_targets(data, model, reweighter)
 
     # Where to start from, and where to write.
-    source = checkpoint.read_checkpoint(config.checkpoint.resume_from) if config.checkpoint.resume_from else None
-    settings = config.model_dump(mode="json")
-    goes_on = source is not None and checkpoint.is_continuation(source, "regression", settings, detector)
-    if goes_on:
-        folder = Path(str(config.checkpoint.resume_from)).parent
+    resume_from = config.checkpoint.resume_from
+    source = checkpoint.read_checkpoint(resume_from) if resume_from else {}
+    continues = checkpoint.is_continuation(source, "regression", config.model_dump(mode="json"), detector)
+    if continues:
+        folder = Path(str(resume_from)).parent
         log.info("Continuing %s after epoch %d.", folder, source["epoch"] + 1)
     else:
         name = config.run_name or f"{default_name}_{datetime.now():%Y%m%d_%H%M%S}"
         folder = run.make_run_folder(config.checkpoint.artifacts_dir, name)
-        if source is not None:
+        if source:
             checkpoint.load_weights(model, source)
     config.run_name = folder.name
     settings = config.model_dump(mode="json")
     (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
 
     # Train.
-    run_id = source["xecgnn"].get("mlflow_run_id") if goes_on else None
+    run_id = source["xecgnn"].get("mlflow_run_id") if continues else None
     loggers = run.build_loggers(config.logging, folder.name, settings, run_id)
     info = checkpoint.describe_run("regression", settings, detector) | {"mlflow_run_id": run.mlflow_run_id(loggers)}
     trainer = run.build_trainer(config.training, folder, loggers, config.logging.progress_bar)
-    module = TrainingModule(RegressionObjective(model, reweighter), config.training, config.seed, info)
+    objective = RegressionObjective(model, reweighter, config.training.compile)
+    module = TrainingModule(objective, config.training, config.seed, info)
     log.info("%s", model)
-    run.fit(trainer, module, data, config.checkpoint.resume_from if goes_on else None)
+    run.fit(trainer, module, data, resume_from if continues else None)
 
     # Look at the best weights, on rank 0 and over all events.
     if trainer.is_global_zero:
@@ -93,7 +94,8 @@ def train(config: TrainConfig, default_name: str = "train") -> Path:
         training = data.loader(config.data.train_path, shuffle=True)
         result = evaluate_run(best, training, data.val_dataloader(), folder, folder.name)
         run.log_artifacts(loggers, result.files)
-        log.info("\n%s\n\nArtifacts in %s:\n%s", result.table, folder, "\n".join(f"  {p.name}" for p in sorted(folder.iterdir())))
+        artifacts = "\n".join(f"  {path.name}" for path in sorted(folder.iterdir()))
+        log.info("\n%s\n\nArtifacts in %s:\n%s", result.table, folder, artifacts)
     return folder
 
 
@@ -101,7 +103,7 @@ def _fit_targets(data: EventDataModule, model: XECModel, reweighter: SampleRewei
     """Scale the outputs of the network, and weight the events, by the targets of the training sample."""
     try:
         targets = data.training_targets()
-        validation = len(data.val_dataloader())
+        data.val_dataloader()
     except FileNotFoundError as error:
         train_file, val_file = (_suggested_file(paths) for paths in (data.config.train_path, data.config.val_path))
         raise FileNotFoundError(
@@ -109,8 +111,8 @@ def _fit_targets(data: EventDataModule, model: XECModel, reweighter: SampleRewei
             f"  xecgnn-simulate --events 20000 --seed 1 --output {train_file}\n"
             f"  xecgnn-simulate --events 2000 --seed 2 --output {val_file}"
         ) from None
-    for name, task in model.tasks.items():
-        task.fit_scaling(targets[name])
+    for name in model.tasks:
+        model.task(name).fit_scaling(targets[name])
     reweighter.fit(targets)
 
 

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from xecgnn.names import INVALID_LIMIT, NPHO, RELATIVE_NPHO
 from xecgnn.settings import Settings
 
-__all__ = ["NormalizationConfig", "Normalizer"]
-
+__all__ = ["BRANCH_CONSTANTS", "NormalizationConfig", "Normalizer"]
 
 BRANCH_CONSTANTS: dict[str, dict[str, float]] = {
     NPHO: {},  # the defaults below

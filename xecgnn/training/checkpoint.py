@@ -67,7 +67,9 @@ def load_model(path: str | Path, weights: str = "averaged") -> XECModel:
     checkpoint = read_checkpoint(path)
     run = checkpoint.get(KEY)
     if run is None or run["kind"] != "regression":
-        raise ValueError(f"{path}: expected a checkpoint of xecgnn-train, found {run['kind'] if run else 'bare weights'}")
+        raise ValueError(
+            f"{path}: expected a checkpoint of xecgnn-train, found {run['kind'] if run else 'bare weights'}"
+        )
     if weights not in ("averaged", "trained"):
         raise ValueError(f"weights: expected 'averaged' or 'trained', found {weights!r}")
     config = run["config"]
@@ -87,11 +89,11 @@ def load_model(path: str | Path, weights: str = "averaged") -> XECModel:
 def is_continuation(checkpoint: dict[str, Any], kind: str, config: dict[str, Any], detector: Detector) -> bool:
     """Whether training can go on from this checkpoint: same kind, detector, network and tasks, optimiser included."""
     run = checkpoint.get(KEY)
-    if run is None or run["kind"] != kind or not checkpoint.get("optimizer_states"):
+    if not run or run["kind"] != kind or not checkpoint.get("optimizer_states"):
         return False
     if run["detector_hash"] != detector.hash:
         raise ValueError(
-            f"checkpoint is for detector {run['detector_hash'][:12]}, this run uses {detector.name} {detector.hash[:12]}"
+            f"the checkpoint is for detector {run['detector_hash'][:12]}, not for {detector.name} {detector.hash[:12]}"
         )
     sections = [name for name in ("model", "normalization", "tasks") if run["config"].get(name) != config.get(name)]
     if sections:

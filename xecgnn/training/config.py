@@ -16,7 +16,9 @@ class TrainingConfig(Settings):
 
     epochs: int = Field(20, ge=1, description="passes over the training sample")
     lr: float = Field(3e-4, gt=0, description="learning rate of AdamW (starting value for onecycle)")
-    weight_decay: float = Field(1e-4, ge=0, description="weight decay of AdamW (matrices only: not biases, norms, embeddings)")
+    weight_decay: float = Field(
+        1e-4, ge=0, description="weight decay of AdamW (matrices only: not biases, norms, embeddings)"
+    )
     scheduler: Literal["cosine", "onecycle", "plateau", "none"] = Field("cosine", description="learning-rate schedule")
     warmup_epochs: int = Field(2, ge=0, description="cosine: epochs of linear warm-up")
     max_lr: float | None = Field(None, gt=0, description="onecycle: peak learning rate (null: lr)")
@@ -26,11 +28,19 @@ class TrainingConfig(Settings):
     lr_min: float = Field(1e-7, ge=0, description="cosine and plateau: smallest learning rate")
     grad_clip: float = Field(1.0, ge=0, description="largest norm of the gradient (0: no clipping)")
     grad_accum_steps: int = Field(1, ge=1, description="batches whose gradients make one step")
-    ema_decay: float = Field(0.999, ge=-1, lt=1, description="decay of the averaged weights, warmed up (-1: no averaging)")
-    channel_dropout: float = Field(0.0, ge=0, lt=1, description="fraction of sensors made invalid at random in training")
-    amp: Literal["auto", "none", "bf16", "fp16"] = Field("auto", description="mixed precision (auto: bf16 on a GPU that has it)")
+    ema_decay: float = Field(
+        0.999, ge=-1, lt=1, description="decay of the averaged weights, warmed up (-1: no averaging)"
+    )
+    channel_dropout: float = Field(
+        0.0, ge=0, lt=1, description="fraction of sensors made invalid at random in training"
+    )
+    amp: Literal["auto", "none", "bf16", "fp16"] = Field(
+        "auto", description="mixed precision (auto: bf16 on a GPU that has it)"
+    )
     compile: bool = Field(False, description="torch.compile the network")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train (auto: a GPU where there is one)")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where to train (auto: a GPU where there is one)"
+    )
     num_devices: int = Field(1, ge=1, description="GPUs (or CPU processes) that share each step")
     num_nodes: int = Field(1, ge=1, description="machines that share each step")
 

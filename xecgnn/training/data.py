@@ -35,7 +35,9 @@ class EventDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> EventLoader:
         if self._train is None:
-            self._train = self.loader(self.config.train_path, shuffle=True, truth=[TARGETS[name] for name in self.tasks])
+            self._train = self.loader(
+                self.config.train_path, shuffle=True, truth=[TARGETS[name] for name in self.tasks]
+            )
         return self._train
 
     def val_dataloader(self) -> EventLoader:
@@ -45,12 +47,21 @@ class EventDataModule(pl.LightningDataModule):
         """A new loader over this rank's share of the files; `truth` None: every truth branch they all have."""
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         return EventLoader(
-            paths, self.detector, self.config, shuffle=shuffle, seed=self.seed, rank=rank, world_size=world_size, truth=truth
+            paths,
+            self.detector,
+            self.config,
+            shuffle=shuffle,
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
+            truth=truth,
         )
 
     def training_targets(self) -> Mapping[str, np.ndarray]:
         """Targets of the whole training sample, (E, width) or (E,) for each task; readings are not touched."""
-        events = read_events(self.config.train_path, branches=[TARGETS[name] for name in self.tasks], config=self.config)
+        events = read_events(
+            self.config.train_path, branches=[TARGETS[name] for name in self.tasks], config=self.config
+        )
         return {name: events[TARGETS[name]] for name in self.tasks}
 
     def state_dict(self) -> dict[str, Any]:

@@ -49,9 +49,13 @@ class TrainingModule(pl.LightningModule):
         loss, diagnostics = self.objective(batch)
         # On a GPU the check waits for the step: once in a while is enough, since NaN weights stay NaN.
         if (batch_idx % 100 == 0 or self.device.type == "cpu") and not torch.isfinite(loss.detach()):
-            raise ValueError(f"training loss is {loss.item()} at epoch {self.current_epoch}, batch {batch_idx}; lower training.lr")
+            raise ValueError(
+                f"training loss is {loss.item()} at epoch {self.current_epoch}, batch {batch_idx}; lower training.lr"
+            )
         size = batch.num_graphs
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
+        self.log(
+            "train_loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True
+        )
         self.log_dict(
             {f"train_{name}": value for name, value in diagnostics.items()},
             on_step=False, on_epoch=True, batch_size=size, sync_dist=True,

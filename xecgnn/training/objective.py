@@ -1,4 +1,4 @@
-"""An objective turns (network, batch) into (loss, diagnostics). The trainer knows nothing of physics; objectives know nothing of it."""
+"""An objective turns (network, batch) into (loss, diagnostics). The trainer has no physics."""
 
 from __future__ import annotations
 
@@ -40,22 +40,24 @@ class RegressionObjective(Objective):
     Args:
         model: network with its tasks.
         reweighter: weights per event from the targets, fitted on training data.
+        compiled: whether training runs the network through `torch.compile`; the weights keep their names.
     """
 
-    def __init__(self, model: XECModel, reweighter: SampleReweighter) -> None:
+    def __init__(self, model: XECModel, reweighter: SampleReweighter, compiled: bool = False) -> None:
         super().__init__()
-        self.model = model
+        self.model: XECModel = model
         self.reweighter = reweighter
-        self.metrics = nn.ModuleDict({name: task.build_metrics() for name, task in model.tasks.items()})
-        self.run_network = model.raw_outputs  # replaced by its compiled form where asked for
+        self.metrics = {name: model.task(name).build_metrics() for name in model.tasks}
+        self.run_network = torch.compile(model.raw_outputs) if compiled else model.raw_outputs
 
     def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        return self._loss(self.run_network(batch), batch.y, self.reweighter(batch.y))
+        return self._loss(self.run_network(batch.x_dict), batch.y, self.reweighter(batch.y))
 
     def update_metrics(self, batch: Any) -> Tensor:
         raw = self.model.raw_outputs(batch)
-        for name, task in self.model.tasks.items():
-            self.metrics[name].update(task.decode(raw[name])[name], batch.y[name])
+        for name, metric in self.metrics.items():
+            metric.to(batch.y[name].device)
+            metric.update(self.model.task(name).decode(raw[name])[name], batch.y[name])
         return self._loss(raw, batch.y, None)[0]
 
     def compute_metrics(self) -> dict[str, Tensor]:
@@ -69,6 +71,6 @@ class RegressionObjective(Objective):
     def _loss(
         self, raw: Mapping[str, Tensor], targets: Mapping[str, Tensor], weight: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        losses = {name: task.mean_loss(raw[name], targets[name], weight) for name, task in self.model.tasks.items()}
-        total = torch.stack([self.model.tasks[name].weight * loss for name, loss in losses.items()]).sum()
+        losses = {name: self.model.task(name).mean_loss(raw[name], targets[name], weight) for name in self.model.tasks}
+        total = torch.stack([self.model.task(name).weight * loss for name, loss in losses.items()]).sum()
         return total, {f"loss_{name}": loss.detach() for name, loss in losses.items()}

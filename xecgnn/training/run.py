@@ -20,7 +20,17 @@ from xecgnn.training.config import LoggingConfig, TrainingConfig
 from xecgnn.training.ema import WarmEMA
 from xecgnn.training.monitor import SystemMonitor
 
-__all__ = ["BEST", "LAST", "build_loggers", "build_trainer", "fit", "log_artifacts", "make_run_folder", "mlflow_run_id", "pick_device"]
+__all__ = [
+    "BEST",
+    "LAST",
+    "build_loggers",
+    "build_trainer",
+    "fit",
+    "log_artifacts",
+    "make_run_folder",
+    "mlflow_run_id",
+    "pick_device",
+]
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +40,7 @@ BEST, LAST = "checkpoint_best", "checkpoint_last"
 def make_run_folder(artifacts_dir: str, run_name: str) -> Path:
     """A new folder artifacts_dir/run_name, made by rank 0; one that exists is never written into."""
     folder = Path(artifacts_dir) / run_name
-    if rank_zero_only.rank != 0:
+    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         return folder
     try:
         folder.mkdir(parents=True)
@@ -48,7 +58,9 @@ def pick_device(wanted: str) -> str:
     return "gpu" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def build_loggers(config: LoggingConfig, run_name: str, params: Mapping[str, Any], run_id: str | None = None) -> list[Logger]:
+def build_loggers(
+    config: LoggingConfig, run_name: str, params: Mapping[str, Any], run_id: str | None = None
+) -> list[Logger]:
     """MLflow and TensorBoard loggers.
 
     Args:
@@ -97,8 +109,14 @@ def build_trainer(config: TrainingConfig, folder: Path, loggers: list[Logger], p
     devices = config.num_devices
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="lightning")  # hints about workers, folders and intervals chosen on purpose
-    callbacks: list[Callback] = [_checkpoint(folder, BEST, "val_loss"), _checkpoint(folder, LAST, None), SystemMonitor()]
+    warnings.filterwarnings(
+        "ignore", module="lightning"
+    )  # hints about workers, folders and intervals chosen on purpose
+    callbacks: list[Callback] = [
+        _checkpoint(folder, BEST, "val_loss"),
+        _checkpoint(folder, LAST, None),
+        SystemMonitor(),
+    ]
     if config.ema_decay >= 0:
         callbacks.insert(0, WarmEMA(config.ema_decay))
     if loggers:
@@ -135,14 +153,14 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
         if not trainer.interrupted:
             raise
         kept = Path(trainer.default_root_dir) / f"{LAST}.pth"
-        log.info("\nInterrupted. %s", f"Continue with --resume_from {kept}" if kept.exists() else "No epoch was finished.")
+        log.info("\nInterrupted. %s", f"Continue with --resume_from {kept}" if kept.exists() else "No epoch done yet.")
         raise KeyboardInterrupt from None
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
 def _checkpoint(folder: Path, name: str, monitor: str | None) -> ModelCheckpoint:
-    """Keeps one file: that of the lowest `monitor`, or the newest. (`save_last` would skip epochs without a new best.)"""
+    """Keeps one file: the lowest `monitor`, or the newest. (`save_last` would skip epochs without a new best.)"""
     callback = ModelCheckpoint(
         dirpath=folder, filename=name, monitor=monitor, save_on_train_epoch_end=True, enable_version_counter=False
     )

@@ -16,7 +16,8 @@ __all__ = ["build_optimizer", "build_schedule", "cosine_factor"]
 
 def build_optimizer(module: nn.Module, config: TrainingConfig) -> AdamW:
     """AdamW; vectors (biases, norms, GRN) and embeddings are not decayed, as is usual for ConvNeXt and Transformers."""
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             (free if parameter.ndim <= 1 or "embedding" in name else decayed).append(parameter)
@@ -34,7 +35,7 @@ def build_schedule(optimizer: Optimizer, config: TrainingConfig, steps_per_epoch
     if config.scheduler == "none":
         return None
     if config.scheduler == "plateau":
-        plateau = ReduceLROnPlateau(optimizer, patience=config.lr_patience, factor=config.lr_factor, min_lr=config.lr_min)
+        plateau = ReduceLROnPlateau(optimizer, "min", config.lr_factor, config.lr_patience, min_lr=config.lr_min)
         return {"scheduler": plateau, "interval": "epoch", "monitor": "val_loss"}
     if config.scheduler == "onecycle":
         peak = config.max_lr or config.lr
