@@ -161,7 +161,7 @@ def test_shared_layers_count_once(meg2):
     """Faces of a kind share one set of weights, so the number of parameters is that of one stack."""
     model = build(meg2, encoder_dim=1024, hex_dim=96, num_heads=8)
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
-    assert sizes == {"tasks": 0, "encoder": 621_696, "fusion": 25_200_640, "heads": 1_574_146}
+    assert sizes == {"tasks": 0, "encoder": 621_704, "fusion": 25_200_640, "heads": 1_574_146}
     assert repr(model) == "XECModel(meg2, 6 tokens of 1024, angle, 27.4 M parameters)"
 
 

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from xecgnn.nn import GridPool, MeanPool
+from xecgnn.nn.pooling import LightWeights
 
 
 @pytest.mark.parametrize("shape", [(46, 21), (11, 7), (2, 1)])
@@ -35,3 +36,38 @@ def test_mean_pool():
     pool = MeanPool(2)
     assert pool(x).tolist() == [[2.0], [6.0]]
     assert pool(x, torch.tensor([[1.0], [0.0], [0.0], [0.0]])).tolist() == [[1.0], [0.0]]
+
+
+def test_light_weights_follow_the_light():
+    weights = LightWeights()
+    light = torch.randn(2 * 6, 1)
+    w = weights(light, 6).detach()
+    assert torch.allclose(w.view(2, 6, 4).mean(1), torch.ones(2, 4))  # so that features keep their size
+    assert torch.allclose(w[:, 0], torch.ones(12))  # sharpness 0: the average
+    ratio = (w[:, 2] / w[:, 1] / torch.exp(light[:, 0])).view(2, 6)
+    assert torch.allclose(ratio, ratio[:, :1].expand(2, 6), rtol=1e-4)  # exp(2 l) over exp(l)
+    brightest = light.view(2, 6).argmax(1)
+    assert torch.equal(w.view(2, 6, 4)[..., 3].argmax(1), brightest)
+
+
+def test_hidden_nodes_have_no_light_weight():
+    weights, light = LightWeights(), torch.randn(6, 1)
+    visible = torch.tensor([[1.0], [1.0], [0.0], [1.0], [0.0], [1.0]])
+    shown = weights(light, 6, visible)
+    assert torch.equal(shown, weights(torch.where(visible > 0, light, 1e6), 6, visible))
+    assert not shown[visible[:, 0] == 0].any()
+    assert not weights(light, 6, torch.zeros(6, 1)).any()  # and never NaN
+
+
+def test_pooling_with_weights_sums_over_the_face():
+    """A constant feature stays what it is; the brightest node alone decides where the weights are sharp."""
+    pool, mean = GridPool((8, 4)), MeanPool(32)
+    light = torch.full((32, 1), -50.0)
+    light[13] = 50.0
+    x = torch.randn(32, 8)
+    w = LightWeights()(light, 32)
+    assert torch.allclose(mean(x, weights=w)[0, 2:], x[13, 2:])
+    grid = pool(x, weights=w)
+    assert grid.shape == (1, 4, 4, 8)
+    assert torch.allclose(grid.mean((1, 2))[0, 2:], x[13, 2:], rtol=1e-5)
+    assert torch.allclose(grid[..., :2], pool(x)[..., :2])

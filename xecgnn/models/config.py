@@ -25,7 +25,9 @@ class ModelConfig(Settings):
     depths: tuple[int, int] = Field((2, 3), description="ConvNeXt blocks before and after the downsampling")
     hex_depth: int = Field(4, ge=1, description="HexNeXt blocks")
     drop_path_rate: float = Field(0.0, ge=0, lt=1, description="drop path of the last block, growing from 0")
-    token_pooling: Pooling = Field("average", description="how a lattice becomes a 4 x 4 grid")
+    token_pooling: Pooling = Field(
+        "light", description="how nodes become a token: weighted by light, average, bilinear (hex faces: average)"
+    )
     position_embedding: PositionKind = Field("learnable", description="what tells the tokens apart")
     num_fusion_layers: int = Field(2, ge=1, description="Transformer layers")
     num_heads: int = Field(8, ge=1, description="attention heads of the Transformer")

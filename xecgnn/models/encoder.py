@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -14,13 +14,21 @@ from xecgnn.models.config import ModelConfig
 from xecgnn.models.grids import face_grids
 from xecgnn.nn.face_encoder import GRID, HexEncoder, LatticeEncoder, level_name
 from xecgnn.nn.normalizer import NormalizationConfig, Normalizer
-from xecgnn.nn.pooling import GridPool, MeanPool
+from xecgnn.nn.pooling import GridPool, LightWeights, MeanPool
 from xecgnn.nn.spread import Readings, Spread
 from xecgnn.nn.topology import SpreadTopology
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "FaceFeatures"]
 
 Nodes = dict[str, Tensor]  # by node type
+
+
+class FaceFeatures(NamedTuple):
+    """What the face encoders found, by node type."""
+
+    features: Nodes  # (B * N, C) of the last levels, zero at hidden nodes
+    visible: Nodes  # (B * N, 1) of all levels, 0 or 1; empty if nothing is hidden
+    light: Nodes  # (B * N, 1) normalised npho, averaged to the nodes of the last levels
 
 
 class Encoder(nn.Module):
@@ -71,29 +79,35 @@ class Encoder(nn.Module):
         self.lattice = LatticeEncoder(lattices, self.dim // (2 * GRID**2), config.depths, config.drop_path_rate)
         self.hex = HexEncoder(hexes, config.hex_dim, config.hex_depth, config.drop_path_rate)
         self.out_shapes = self.lattice.out_shapes
-        self.pools = nn.ModuleDict({n: GridPool(s, config.token_pooling, GRID) for n, s in self.out_shapes.items()})
+        grid = (GRID, GRID)
+        self.pools = nn.ModuleDict({n: GridPool(s, config.token_pooling, grid) for n, s in self.out_shapes.items()})
         self.pools.update({node: MeanPool(len(table)) for node, table in hexes.items()})
+        # The light at the nodes of a last level: the average over its part of the first level.
+        firsts = dict(zip(self.node_types.values(), self.inputs, strict=True))
+        self.light_levels = nn.ModuleDict(
+            {n: GridPool(lattices[firsts[n]], "average", shape) for n, shape in self.out_shapes.items()}
+        )
+        self.light_weights = nn.ModuleDict()
+        if config.token_pooling == "light":
+            self.light_weights.update({"lattice": LightWeights(), "hex": LightWeights()})
+        self.first_levels = firsts
         self.hex_projection = nn.Sequential(nn.LayerNorm(config.hex_dim, eps=1e-6), nn.Linear(config.hex_dim, self.dim))
 
     def forward(
         self, x: Mapping[str, Tensor], visible: Mapping[str, Tensor] | None = None, message_passing: bool = False
     ) -> Tensor:
         """Raw readings of the faces -> tokens (B, T, D); arguments as in `features`."""
-        return self.tokens(*self.features(x, visible, message_passing))
+        return self.tokens(self.features(x, visible, message_passing))
 
     def features(
         self, x: Mapping[str, Tensor], visible: Mapping[str, Tensor] | None = None, message_passing: bool = False
-    ) -> tuple[Nodes, Nodes]:
-        """Feature maps of the last level, and which nodes are visible.
+    ) -> FaceFeatures:
+        """Feature maps of the last levels (see `node_types`).
 
         Args:
             x: raw (npho, relative_time), (B * N, 2) for each face.
             visible: (B * N,) bool for each face, False = hidden from the network (masked); None: nothing is hidden.
             message_passing: run over `edge_index` tensors; the same numbers, slower.
-
-        Returns:
-            Features (B * N, C) by node type (see `node_types`), zero at hidden nodes; and the visibility (B * N, 1),
-            0 or 1, by node type of every level, empty if nothing is hidden.
 
         Raises:
             KeyError: if a face is missing.
@@ -106,13 +120,18 @@ class Encoder(nn.Module):
             features, levels = encoder(faces, seen, message_passing)
             out |= features
             seen = seen | levels
-        return out, seen
+        light = {node: self._light(node, nodes, seen) for node in self.first_levels}
+        return FaceFeatures(out, seen, light)
 
-    def tokens(self, features: Nodes, visible: Nodes) -> Tensor:
-        """Feature maps and visibility, as from `features` -> tokens (B, T, D)."""
+    def tokens(self, maps: FaceFeatures) -> Tensor:
+        """Feature maps -> tokens (B, T, D)."""
         tokens = []
         for node in self.node_types.values():
-            pooled = self.pools[node](features[node], visible.get(node))  # [B, 4, 4, C] or [B, C]
+            pool, visible, weights = self.pools[node], maps.visible.get(node), None
+            if self.light_weights:
+                kind = "lattice" if node in self.out_shapes else "hex"
+                weights = self.light_weights[kind](maps.light[node], pool.num_nodes, visible)
+            pooled = pool(maps.features[node], visible, weights)  # [B, 4, 4, C] or [B, C]
             tokens.append(pooled.flatten(1) if node in self.out_shapes else self.hex_projection(pooled))
         return torch.stack(tokens, 1)
 
@@ -132,6 +151,14 @@ class Encoder(nn.Module):
             if shown is not None:
                 seen[node] = shown
         return nodes, seen
+
+    def _light(self, node: str, nodes: Nodes, seen: Nodes) -> Tensor:
+        """Normalised npho (B * N, 1) at the nodes of a last level."""
+        first = self.first_levels[node]
+        light = nodes[first][:, :1]
+        if node not in self.light_levels:
+            return light
+        return self.light_levels[node](light, seen.get(first)).view(-1, 1)
 
     def _readings(
         self, face: str, x: Mapping[str, Tensor], visible: Mapping[str, Tensor] | None

@@ -24,8 +24,8 @@ __all__ = ["XECModel"]
 class XECModel(nn.Module):
     """Face encoders -> Transformer -> one head per task.
 
-    With the defaults on MEG II and the task `angle`: 27 396 482 parameters, of which 140 768 in the lattice encoder,
-    480 928 in the hexagonal one with its projection, 25 200 640 in the Transformer and 1 574 146 in the head.
+    With the defaults on MEG II and the task `angle`: 27 396 490 parameters, of which 140 772 in the lattice encoder,
+    480 932 in the hexagonal one with its projection, 25 200 640 in the Transformer and 1 574 146 in the head.
 
     Args:
         detector: the detector whose events it reads; kept as `detector`.
@@ -71,8 +71,8 @@ class XECModel(nn.Module):
     def raw_outputs(self, batch: HeteroData | Mapping[str, Tensor], message_passing: bool = False) -> dict[str, Tensor]:
         """Outputs of the heads, (B, num_outputs) per task, in the space where the losses act."""
         readings = batch.x_dict if isinstance(batch, HeteroData) else batch  # face -> [B*N, 2] raw
-        features, visible = self.encoder.features(readings, message_passing=message_passing)  # node type -> [B*N', C]
-        tokens = self.encoder.tokens(features, visible)  # [B, T, D]
+        maps = self.encoder.features(readings, message_passing=message_passing)  # node type -> [B*N', C]
+        tokens = self.encoder.tokens(maps)  # [B, T, D]
         fused = self.fusion(tokens).flatten(1)  # [B, T*D]
         return {name: head(fused) for name, head in self.heads.items()}
 

@@ -8,38 +8,42 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["GridPool", "MeanPool", "Pooling"]
+__all__ = ["GridPool", "LightWeights", "MeanPool", "Pooling"]
 
-Pooling = Literal["average", "bilinear"]
+Pooling = Literal["light", "average", "bilinear"]
 
 
 class GridPool(nn.Module):
-    """Lattice (B * H * W, C) -> grid (B, G, G, C) by two constant matrices, one per direction.
+    """Lattice (B * H * W, C) -> grid (B, G, G', C) by two constant matrices, one per direction.
 
     `average` equals `F.adaptive_avg_pool2d`, `bilinear` equals `F.interpolate(mode="bilinear")`, which reads four nodes
     for each grid cell. With `visible`, an average over the visible nodes; a grid cell without any is zero.
 
     Args:
         shape: rows H and columns W of the lattice.
-        pooling: average or bilinear.
-        grid: cells G in each direction.
+        pooling: average (also for `light`, whose weights come with `forward`) or bilinear.
+        grid: cells G, G' in each direction.
     """
 
     rows: Tensor  # (G, H)
-    cols: Tensor  # (G, W)
+    cols: Tensor  # (G', W)
 
-    def __init__(self, shape: tuple[int, int], pooling: Pooling = "average", grid: int = 4) -> None:
+    def __init__(self, shape: tuple[int, int], pooling: Pooling = "average", grid: tuple[int, int] = (4, 4)) -> None:
         super().__init__()
         self.shape, self.pooling, self.grid = shape, pooling, grid
-        for name, size in zip(("rows", "cols"), shape, strict=True):
+        self.num_nodes = shape[0] * shape[1]
+        for name, size, cells in zip(("rows", "cols"), shape, grid, strict=True):
             unit = torch.eye(size).unsqueeze(0)  # the response to each node, one row at a time
-            if pooling == "average":
-                matrix = F.adaptive_avg_pool1d(unit, grid)
+            if pooling == "bilinear":
+                matrix = F.interpolate(unit, cells, mode="linear")
             else:
-                matrix = F.interpolate(unit, grid, mode="linear")
+                matrix = F.adaptive_avg_pool1d(unit, cells)
             self.register_buffer(name, matrix[0].t().contiguous(), persistent=False)
 
-    def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, visible: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
+        """Pool x (B * H * W, C); `weights` (B * H * W, heads), from `LightWeights`, know the hidden nodes already."""
+        if weights is not None:
+            return self._pool(by_head(x, weights))
         if visible is None:
             return self._pool(x)
         share = self._pool(visible)
@@ -48,11 +52,11 @@ class GridPool(nn.Module):
     def _pool(self, x: Tensor) -> Tensor:
         (height, width), channels = self.shape, x.size(-1)
         x = self.rows @ x.reshape(-1, height, width * channels)  # [B, G, W*C]
-        x = self.cols @ x.view(-1, width, channels)  # [B*G, G, C]
-        return x.view(-1, self.grid, self.grid, channels)
+        x = self.cols @ x.view(-1, width, channels)  # [B*G, G', C]
+        return x.view(-1, *self.grid, channels)
 
     def extra_repr(self) -> str:
-        return f"{self.shape} -> {self.grid} x {self.grid}, {self.pooling}"
+        return f"{self.shape} -> {self.grid}, {self.pooling}"
 
 
 class MeanPool(nn.Module):
@@ -62,7 +66,10 @@ class MeanPool(nn.Module):
         super().__init__()
         self.num_nodes = num_nodes
 
-    def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, visible: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
+        """Pool x (B * N, C); arguments as of `GridPool`."""
+        if weights is not None:
+            return by_head(x, weights).view(-1, self.num_nodes, x.size(-1)).mean(1)
         nodes = x.view(-1, self.num_nodes, x.size(-1))
         if visible is None:
             return nodes.mean(1)
@@ -71,3 +78,33 @@ class MeanPool(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.num_nodes} nodes"
+
+
+class LightWeights(nn.Module):
+    r"""Weights that let a token look where the light is:
+
+    .. math:: w_{ih} = N \, \mathrm{softmax}_i(\beta_h \, l_i)
+
+    over the N nodes of a face in one event, with the normalised npho :math:`l_i`. Each quarter of the channels has its
+    own :math:`\beta_h`, learned from 0 (the average), 1, 2 and 4. The sum runs over the whole face: what surrounds the
+    brightest spot reaches the token undiluted, in whichever grid cell it lies.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sharpness = nn.Parameter(torch.tensor([0.0, 1.0, 2.0, 4.0]))
+
+    def forward(self, light: Tensor, num_nodes: int, visible: Tensor | None = None) -> Tensor:
+        """Weights (B * N, 4) of normalised npho `light` (B * N, 1); hidden nodes weigh nothing."""
+        score = light.view(-1, num_nodes, 1) * self.sharpness  # [B, N, 4]
+        if visible is None:
+            return (num_nodes * score.softmax(1)).flatten(0, 1)
+        shown = visible.view(-1, num_nodes, 1)
+        score = score.masked_fill(shown == 0, torch.finfo(score.dtype).min)
+        return (num_nodes * score.softmax(1) * shown).flatten(0, 1)
+
+
+def by_head(x: Tensor, weights: Tensor) -> Tensor:
+    """(B * N, C) times weights (B * N, heads); each head has its share of the channels, one after the other."""
+    heads, channels = weights.size(-1), x.size(-1)
+    return x * weights.index_select(1, torch.arange(channels, device=x.device) * heads // channels)
