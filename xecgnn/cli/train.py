@@ -54,6 +54,7 @@ def train(config: TrainConfig, default_name: str = "train") -> Path:
     from xecgnn.training.objective import RegressionObjective
 
     run.pick_device(config.training.device)
+    run.reuse_freed_memory()
     pl.seed_everything(config.seed, verbose=False)
     model = build_model(config)
     detector = model.detector

@@ -99,6 +99,9 @@ class DropPath(nn.Module):
 class Block(nn.Module):
     """Residual layer: mixer -> LayerNorm -> Linear -> GELU -> GRN -> Linear; ConvNeXt V2 or HexNeXt, as the mixer is.
 
+    The Linear layers start as PyTorch starts them: ConvNeXt's std of 0.02 is made for hundreds of channels, with the 8
+    to 64 here GELU would start linear (measured: 25 instead of 31 degrees after 10 000 events).
+
     Args:
         mixer: `LatticeConv` (depthwise) or `HexConv`; called as mixer(x, edges, edge_type=..., visible=...).
         dim: channels C.
@@ -119,9 +122,6 @@ class Block(nn.Module):
         self.grn = GRN(4 * dim)
         self.project = nn.Linear(4 * dim, dim)
         self.drop_path = DropPath(drop_path)
-        for linear in (self.expand, self.project):
-            nn.init.trunc_normal_(linear.weight, std=0.02)
-            nn.init.zeros_(linear.bias)
 
     def forward(
         self,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import platform
 import sys
 import warnings
 from collections.abc import Mapping
@@ -30,6 +32,7 @@ __all__ = [
     "make_run_folder",
     "mlflow_run_id",
     "pick_device",
+    "reuse_freed_memory",
 ]
 
 log = logging.getLogger(__name__)
@@ -49,6 +52,16 @@ def make_run_folder(artifacts_dir: str, run_name: str) -> Path:
             f"{folder} exists; choose another --run_name, or continue it with --resume_from {folder / LAST}.pth"
         ) from None
     return folder
+
+
+def reuse_freed_memory() -> None:
+    """Ask glibc to keep freed memory. By default large blocks go back to the system after every layer, and the next
+    one pays for fresh pages: about a fifth of a training step on a CPU. Does nothing elsewhere.
+    """
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(-4, 0)  # M_MMAP_MAX: no block of its own mapping
+        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
 def pick_device(wanted: str) -> str:
