@@ -71,7 +71,8 @@ def parse_command(
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     epilog = "--tasks TASK ... enables exactly these tasks." if "tasks" in cls.model_fields else None
-    parser = _Parser(prog=prog, description=description, epilog=epilog, allow_abbrev=False, formatter_class=_help_width)
+    usage = f"{prog} CONFIG [options]" if config else f"{prog} [options]"
+    parser = _Parser(prog, usage, description, epilog, allow_abbrev=False, formatter_class=_help_width)
     if config:
         parser.add_argument("config", help="YAML file with the settings that differ from the defaults")
         parser.add_argument("--print-config", action="store_true", help="print the resolved settings and exit")

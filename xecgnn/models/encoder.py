@@ -79,8 +79,8 @@ class Encoder(nn.Module):
         self.lattice = LatticeEncoder(lattices, self.dim // (2 * GRID**2), config.depths, config.drop_path_rate)
         self.hex = HexEncoder(hexes, config.hex_dim, config.hex_depth, config.drop_path_rate)
         self.out_shapes = self.lattice.out_shapes
-        grid = (GRID, GRID)
-        self.pools = nn.ModuleDict({n: GridPool(s, config.token_pooling, grid) for n, s in self.out_shapes.items()})
+        cells = (GRID, GRID)
+        self.pools = nn.ModuleDict({n: GridPool(s, config.token_pooling, cells) for n, s in self.out_shapes.items()})
         self.pools.update({node: MeanPool(len(table)) for node, table in hexes.items()})
         # The light at the nodes of a last level: the average over its part of the first level.
         firsts = dict(zip(self.node_types.values(), self.inputs, strict=True))
