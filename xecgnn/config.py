@@ -63,7 +63,8 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         *parents, leaf = key.split(".")
         group = values
         for parent in parents:
-            group = group.setdefault(parent, {})
+            group[parent] = group.get(parent) or {}  # an empty section of a file is None
+            group = group[parent]
         group[leaf] = value
     return validated(TrainConfig, values)
 

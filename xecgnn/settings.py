@@ -29,6 +29,8 @@ class ConfigError(ValueError):
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file; where there is no such file, the shipped config of that name."""
     source = Path(path)
+    if not source.is_file() and source.parent not in (Path(), Path("configs")):
+        raise FileNotFoundError(f"config {str(path)!r} not found")
     if not source.is_file():
         shipped = files("xecgnn") / "configs"
         source = Path(str(shipped / f"{source.stem}.yaml"))

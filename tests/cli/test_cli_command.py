@@ -108,6 +108,8 @@ def run(*argv: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
+        (["--lr", "1", "angle.yaml"], "xecgnn-train: the config file comes first: xecgnn-train CONFIG [options]"),
+        (["elsewhere/angle.yaml"], "error: config 'elsewhere/angle.yaml' not found"),
         (["nosuch.yaml"], "error: config 'nosuch.yaml' not found; shipped configs: "),
         (["angle.yaml", "--traning.lr", "1"], "xecgnn-train: unknown option --traning.lr; did you mean --training.lr?"),
         (["angle.yaml", "--lr", "-1"], "error: training.lr: should be greater than 0, found '-1'"),

@@ -105,7 +105,7 @@ def test_every_parameter_gets_a_finite_gradient_with_a_dead_face(mini, position)
         assert parameter.grad.any() or name.endswith("self_attn.in_proj_bias"), name
 
 
-@pytest.mark.parametrize("pooling", ["average", "bilinear"])
+@pytest.mark.parametrize("pooling", ["light", "average", "bilinear"])
 @pytest.mark.parametrize("mode", ["finegrid", "split"])
 def test_hidden_sensors_influence_nothing(mini, mode, pooling):
     model = build(mini, outer_mode=mode, token_pooling=pooling).double()

@@ -42,8 +42,8 @@ def test_light_weights_follow_the_light():
     weights = LightWeights()
     light = torch.randn(2 * 6, 1)
     w = weights(light, 6).detach()
-    assert torch.allclose(w.view(2, 6, 4).mean(1), torch.ones(2, 4))  # so that features keep their size
-    assert torch.allclose(w[:, 0], torch.ones(12))  # sharpness 0: the average
+    assert torch.allclose(w.view(2, 6, 4).sum(1), torch.ones(2, 4))
+    assert torch.allclose(w[:, 0], torch.full((12,), 1 / 6))  # sharpness 0: the average
     ratio = (w[:, 2] / w[:, 1] / torch.exp(light[:, 0])).view(2, 6)
     assert torch.allclose(ratio, ratio[:, :1].expand(2, 6), rtol=1e-4)  # exp(2 l) over exp(l)
     brightest = light.view(2, 6).argmax(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -48,7 +49,7 @@ def test_cosine_is_the_formula_of_the_seeds() -> None:
     for step in range(warmup, total):
         expected = floor + 0.5 * (lr - floor) * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
         assert seen[step] == pytest.approx(expected)
-    assert all(a < b for a, b in zip(seen[:warmup], seen[1 : warmup + 1], strict=True))
+    assert all(a < b for a, b in pairwise(seen[: warmup + 1]))
 
 
 def test_onecycle_rises_to_its_peak_and_falls() -> None:
@@ -137,9 +138,9 @@ def test_every_shipped_config_builds_and_steps(path: Path, mini: Detector, mini_
     optimizer.step()
     assert torch.isfinite(loss)
     assert {f"loss_{name}" for name in model.tasks} == set(diagnostics)
-    assert torch.isfinite(objective.update_metrics(batch))
+    objective.update_metrics(batch)
     metrics = objective.compute_metrics()
-    assert metrics
+    assert "val_loss" in metrics
     assert all(torch.isfinite(value) for value in metrics.values())
 
 

@@ -16,7 +16,7 @@ import uproot
 
 import xecgnn
 from xecgnn.cli.train import main
-from xecgnn.data import build_batch, read_events
+from xecgnn.data import TreeWriter, build_batch, read_events
 from xecgnn.training.module import TrainingModule
 
 SMALL = [
@@ -146,6 +146,41 @@ def test_resume_goes_on_in_the_same_mlflow_run(workplace: Path) -> None:
     assert [path.name for path in (workplace / "artifacts").iterdir()] == ["once"]
 
 
+def test_a_continued_run_keeps_its_schedule(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["angle.yaml", *SMALL, *QUIET, "--training.scheduler", "onecycle", "--epochs", "1"]
+    main([*options, "--run_name", "once"])
+    last = ["--resume_from", "artifacts/once/checkpoint_last.pth"]
+    for change, line in (
+        (["--epochs", "2"], "training.epochs: a continued run keeps 1, found 2"),
+        (["--lr", "1e-4"], "training.lr: a continued run keeps 0.0003, found 0.0001"),
+        (["--training.scheduler", "cosine"], "training.scheduler: a continued run keeps 'onecycle', found 'cosine'"),
+    ):
+        with pytest.raises(SystemExit):
+            main([*options, *last, *change])
+        assert capsys.readouterr().err == f"error: {line}\n"
+
+
+def test_a_lost_mlflow_run_is_replaced(workplace: Path, caplog: pytest.LogCaptureFixture) -> None:
+    options = ["angle.yaml", *SMALL, "--logging.tensorboard", "false", "--epochs", "2"]
+    main([*options, "--run_name", "once", "--logging.mlflow_uri", store(workplace), "--epochs", "1"])
+    other = f"sqlite:///{workplace}/other.db"
+    with caplog.at_level(logging.WARNING, "xecgnn"):
+        main([*options, "--resume_from", "artifacts/once/checkpoint_last.pth", "--logging.mlflow_uri", other])
+    assert "a new one is started" in caplog.text
+
+
+def test_validation_without_targets_is_an_error(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    events = read_events("data/val")
+    columns = {**events.columns, "emiAng": np.full_like(events.emiAng, np.nan)}
+    with TreeWriter(
+        "blind.root", {name: (v.dtype, v.shape[1] if v.ndim > 1 else 1) for name, v in columns.items()}
+    ) as f:
+        f.write(columns)
+    with pytest.raises(SystemExit):
+        main(["angle.yaml", *SMALL, *QUIET, "--epochs", "1", "--val_path", "blind.root"])
+    assert "no validation event has a target" in capsys.readouterr().err
+
+
 def test_other_weights_are_loaded_where_they_fit(workplace: Path, caplog: pytest.LogCaptureFixture) -> None:
     main(["angle.yaml", *SMALL, *QUIET, "--epochs", "1", "--run_name", "angle"])
     with caplog.at_level(logging.INFO, "xecgnn"):
@@ -167,23 +202,33 @@ def test_other_weights_are_loaded_where_they_fit(workplace: Path, caplog: pytest
         ),
         (["--train_path", "nowhere/*.root"], "no file matches 'nowhere/*.root'; simulated files to start with:"),
         (["--resume_from", "nowhere.pth"], "checkpoint 'nowhere.pth' not found"),
+        (
+            ["--val_path", "nowhere"],
+            "--detector mini --events 2000 --seed 2 --output nowhere/simulated.root",
+        ),
         (["--detector", "meg2"], "sensors, the detector has 4760"),
+        (["--batch", "1000"], "1000"),
         (["--detector", "meg3"], "meg3"),
     ],
 )
-def test_mistakes_are_named_and_nothing_is_written(workplace: Path, options: list[str], line: str) -> None:
+def test_mistakes_are_named_and_nothing_is_written(
+    workplace: Path, options: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (workplace / "artifacts" / "taken").mkdir(parents=True)
+    (workplace / "artifacts" / "taken" / "checkpoint_last.pth").touch()
     with pytest.raises(SystemExit) as stop:
         main(["angle.yaml", *SMALL, *QUIET, "--epochs", "1", *options])
-    assert line in str(stop.value.code)
+    assert stop.value.code == 2
+    assert line in capsys.readouterr().err
     assert [path.name for path in (workplace / "artifacts").iterdir()] == ["taken"]
-    assert not any((workplace / "artifacts" / "taken").iterdir())
+    assert [path.name for path in (workplace / "artifacts" / "taken").iterdir()] == ["checkpoint_last.pth"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_missing_gpu_is_an_error(workplace: Path) -> None:
-    with pytest.raises(SystemExit, match="torch sees no GPU; allowed here: auto, cpu"):
+def test_a_missing_gpu_is_an_error(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
         main(["angle.yaml", *SMALL, *QUIET, "--training.device", "cuda"])
+    assert "torch sees no GPU; allowed here: auto, cpu" in capsys.readouterr().err
 
 
 def test_two_processes_share_an_epoch(workplace: Path) -> None:
@@ -196,15 +241,14 @@ def test_two_processes_share_an_epoch(workplace: Path) -> None:
         *QUIET,
         "--epochs",
         "2",
-        "--run_name",
-        "pair",
     ]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     out = subprocess.run(
         [*command, "--training.num_devices", "2"], capture_output=True, text=True, timeout=240, env=env, check=False
     )
     assert out.returncode == 0, out.stderr
-    assert (workplace / "artifacts/pair/validation_results_pair.root").is_file()
+    (folder,) = (workplace / "artifacts").iterdir()  # one name, though each process has its own clock
+    assert (folder / f"validation_results_{folder.name}.root").is_file()
     assert "angle (64 events)" in out.stderr
 
 

@@ -79,6 +79,8 @@ def parse_command(
         if "tasks" in cls.model_fields:
             arguments = _expand_tasks(cls, arguments, parser)
     path = arguments[0] if config and arguments and not arguments[0].startswith("-") else None
+    if config and path is None and not {"-h", "--help"} & set(arguments):
+        parser.error("the config file comes first: " + usage)
     show = config and "--print-config" in arguments
     values = read_yaml(path) if path else {}
     command = _command_class(cls, parser, _repeat_values(arguments), paths=config)
@@ -97,7 +99,8 @@ def run_command(main: Callable[[], Any]) -> None:
         main()
     except (ConfigError, ValueError, KeyError, OSError) as error:
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
-        sys.exit(f"error: {text}")
+        sys.stderr.write(f"error: {text}\n")
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
@@ -152,6 +155,7 @@ def _repeat_values(arguments: Iterable[str]) -> list[str]:
 
 def _expand_tasks(cls: type[BaseModel], arguments: list[str], parser: _Parser) -> list[str]:
     """`--tasks angle energy` -> one `--tasks.NAME.enabled` option for each task."""
+    arguments = [part for a in arguments for part in (a.split("=", 1) if a.startswith("--tasks=") else [a])]
     if "--tasks" not in arguments:
         return arguments
     start = arguments.index("--tasks")

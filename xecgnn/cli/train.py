@@ -12,6 +12,7 @@ import yaml
 
 from xecgnn.cli.command import parse_command, run_command
 from xecgnn.config import TrainConfig, build_model
+from xecgnn.names import TARGETS
 
 if TYPE_CHECKING:
     from xecgnn.models import XECModel
@@ -45,6 +46,7 @@ def train(config: TrainConfig, default_name: str = "train") -> Path:
     A `resume_from` that fits the settings is continued in its own folder; of any other only the weights are used.
     """
     import lightning.pytorch as pl
+    from lightning.pytorch.utilities import rank_zero_only
 
     from xecgnn.evaluation import evaluate_run
     from xecgnn.tasks import SampleReweighter
@@ -60,7 +62,7 @@ def train(config: TrainConfig, default_name: str = "train") -> Path:
     detector = model.detector
     data = EventDataModule(detector, config.data, config.seed, tasks=list(model.tasks))
     reweighter = SampleReweighter(config.reweighting)
-    _fit_targets(data, model, reweighter)
+    _fit_targets(data, model, reweighter, config.detector)
 
     # Where to start from, and where to write.
     resume_from = config.checkpoint.resume_from
@@ -76,7 +78,8 @@ def train(config: TrainConfig, default_name: str = "train") -> Path:
             checkpoint.load_weights(model, source)
     config.run_name = folder.name
     settings = config.model_dump(mode="json")
-    (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
 
     # Train.
     run_id = source["xecgnn"].get("mlflow_run_id") if continues else None
@@ -90,9 +93,9 @@ def train(config: TrainConfig, default_name: str = "train") -> Path:
 
     # Look at the best weights, on rank 0 and over all events.
     if trainer.is_global_zero:
-        best = checkpoint.load_model(folder / f"{run.BEST}.pth").to(module.device)
+        best = checkpoint.load_model(folder / f"{run.BEST}.pth").to(trainer.strategy.root_device)
         data.trainer = None
-        training = data.loader(config.data.train_path, shuffle=True)
+        training = data.loader(config.data.train_path, shuffle=True, truth=[TARGETS[name] for name in model.tasks])
         result = evaluate_run(best, training, data.val_dataloader(), folder, folder.name)
         run.log_artifacts(loggers, result.files)
         artifacts = "\n".join(f"  {path.name}" for path in sorted(folder.iterdir()))
@@ -100,17 +103,18 @@ def train(config: TrainConfig, default_name: str = "train") -> Path:
     return folder
 
 
-def _fit_targets(data: EventDataModule, model: XECModel, reweighter: SampleReweighter) -> None:
+def _fit_targets(data: EventDataModule, model: XECModel, reweighter: SampleReweighter, detector: str) -> None:
     """Scale the outputs of the network, and weight the events, by the targets of the training sample."""
     try:
+        data.check()
         targets = data.training_targets()
-        data.val_dataloader()
     except FileNotFoundError as error:
         train_file, val_file = (_suggested_file(paths) for paths in (data.config.train_path, data.config.val_path))
+        simulate = "xecgnn-simulate" + ("" if detector == "meg2" else f" --detector {detector}")
         raise FileNotFoundError(
             f"{error}; simulated files to start with:\n"
-            f"  xecgnn-simulate --events 20000 --seed 1 --output {train_file}\n"
-            f"  xecgnn-simulate --events 2000 --seed 2 --output {val_file}"
+            f"  {simulate} --events 20000 --seed 1 --output {train_file}\n"
+            f"  {simulate} --events 2000 --seed 2 --output {val_file}"
         ) from None
     for name in model.tasks:
         model.task(name).fit_scaling(targets[name])
@@ -118,7 +122,8 @@ def _fit_targets(data: EventDataModule, model: XECModel, reweighter: SampleRewei
 
 
 def _suggested_file(paths: list[str]) -> str:
-    return paths[0].replace("*", "simulated")
+    name = Path(paths[0].replace("*", "simulated"))
+    return str(name if name.suffix == ".root" else name / "simulated.root")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ class ReaderConfig(Settings):
     npho_branch: str = Field(NPHO, description="branch read as npho: npho (photons) or relative_npho")
     time_branch: str = Field(RELATIVE_TIME, description="branch read as relative_time (s)")
     angle_unit: Literal["rad", "deg"] = Field("rad", description="unit of the branch emiAng in the files: rad or deg")
-    fiducial: bool = Field(False, description="keep only |u| < 23.9, |v| < 67.9, 0 <= w < 38.5 cm of uvwTruth")
+    fiducial: bool = Field(False, description="keep only abs(u) < 23.9, abs(v) < 67.9, 0 <= w < 38.5 cm of uvwTruth")
     on_bad_file: Literal["stop", "skip"] = Field(
         "stop", description="stop at a file that is empty, truncated or not ROOT, or skip it with a warning"
     )

@@ -73,7 +73,7 @@ class _DenseGRN(torch.autograd.Function):
         grad_norm = grad_ratio - (grad_ratio * norm).mean(-1, keepdim=True) / mean
         slope = torch.where(norm > 0, grad_norm / norm, 0)  # a channel that is zero everywhere has no gradient
         grad_x = torch.mul(grad, scale.unsqueeze(1), out=product).addcmul_(x, slope.to(x.dtype).unsqueeze(1))
-        return grad_x, (grad_scale * norm / mean).sum(0), grad.sum((0, 1)), None
+        return grad_x, (grad_scale * norm / mean).sum(0), grad.sum((0, 1), dtype=norm.dtype), None
 
 
 class DropPath(nn.Module):

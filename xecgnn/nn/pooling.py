@@ -43,7 +43,7 @@ class GridPool(nn.Module):
     def forward(self, x: Tensor, visible: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
         """Pool x (B * H * W, C); `weights` (B * H * W, heads), from `LightWeights`, know the hidden nodes already."""
         if weights is not None:
-            return self._pool(by_head(x, weights))
+            return self.num_nodes * self._pool(by_head(x, weights))  # in this order, to stay in the range of fp16
         if visible is None:
             return self._pool(x)
         share = self._pool(visible)
@@ -69,7 +69,7 @@ class MeanPool(nn.Module):
     def forward(self, x: Tensor, visible: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
         """Pool x (B * N, C); arguments as of `GridPool`."""
         if weights is not None:
-            return by_head(x, weights).view(-1, self.num_nodes, x.size(-1)).mean(1)
+            return by_head(x, weights).view(-1, self.num_nodes, x.size(-1)).sum(1)
         nodes = x.view(-1, self.num_nodes, x.size(-1))
         if visible is None:
             return nodes.mean(1)
@@ -83,7 +83,7 @@ class MeanPool(nn.Module):
 class LightWeights(nn.Module):
     r"""Weights that let a token look where the light is:
 
-    .. math:: w_{ih} = N \, \mathrm{softmax}_i(\beta_h \, l_i)
+    .. math:: w_{ih} = \mathrm{softmax}_i(\beta_h \, l_i)
 
     over the N nodes of a face in one event, with the normalised npho :math:`l_i`. Each quarter of the channels has its
     own :math:`\beta_h`, learned from 0 (the average), 1, 2 and 4. The sum runs over the whole face: what surrounds the
@@ -98,10 +98,10 @@ class LightWeights(nn.Module):
         """Weights (B * N, 4) of normalised npho `light` (B * N, 1); hidden nodes weigh nothing."""
         score = light.view(-1, num_nodes, 1) * self.sharpness  # [B, N, 4]
         if visible is None:
-            return (num_nodes * score.softmax(1)).flatten(0, 1)
+            return score.softmax(1).flatten(0, 1)
         shown = visible.view(-1, num_nodes, 1)
         score = score.masked_fill(shown == 0, torch.finfo(score.dtype).min)
-        return (num_nodes * score.softmax(1) * shown).flatten(0, 1)
+        return (score.softmax(1) * shown).flatten(0, 1)
 
 
 def by_head(x: Tensor, weights: Tensor) -> Tensor:

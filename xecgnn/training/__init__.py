@@ -11,7 +11,6 @@ _PUBLIC = {
     "LoggingConfig": "config",
     "TrainingConfig": "config",
     "load_model": "checkpoint",
-    "train": "run",
 }
 
 __all__ = list(_PUBLIC)

@@ -8,9 +8,11 @@ what is needed to rebuild the network: kind, settings, detector YAML and hash, v
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,12 +31,14 @@ PREFIX = "objective.model."  # of the network's weights inside the Lightning mod
 
 
 def describe_run(kind: str, config: dict[str, Any], detector: Detector) -> dict[str, Any]:
-    """The "xecgnn" entry of a checkpoint, plain values only."""
+    """The "xecgnn" entry of a checkpoint, plain values and tensors only."""
     return {
         "kind": kind,
         "config": config,
         "detector_yaml": detector.yaml,
         "detector_hash": detector.hash,
+        "position": torch.from_numpy(detector.position),  # surveyed ones are not in the YAML
+        "normal": torch.from_numpy(detector.normal),
         "versions": {"xecgnn": xecgnn.__version__, "torch": str(torch.__version__)},
     }
 
@@ -73,8 +77,9 @@ def load_model(path: str | Path, weights: str = "averaged") -> XECModel:
     if weights not in ("averaged", "trained"):
         raise ValueError(f"weights: expected 'averaged' or 'trained', found {weights!r}")
     config = run["config"]
+    detector = Detector.from_yaml(run["detector_yaml"])
     model = XECModel(
-        Detector.from_yaml(run["detector_yaml"]),
+        replace(detector, position=run["position"].numpy(), normal=run["normal"].numpy()),
         ModelConfig(**config["model"]),
         NormalizationConfig(**config["normalization"]),
         build_tasks(TasksConfig(**config["tasks"])),
@@ -87,7 +92,11 @@ def load_model(path: str | Path, weights: str = "averaged") -> XECModel:
 
 
 def is_continuation(checkpoint: dict[str, Any], kind: str, config: dict[str, Any], detector: Detector) -> bool:
-    """Whether training can go on from this checkpoint: same kind, detector, network and tasks, optimiser included."""
+    """Whether training can go on from this checkpoint: same kind, detector, network and tasks, optimiser included.
+
+    Raises:
+        ValueError: another detector; or a schedule that cannot go on as it is now set.
+    """
     run = checkpoint.get(KEY)
     if not run or run["kind"] != kind or not checkpoint.get("optimizer_states"):
         return False
@@ -95,16 +104,35 @@ def is_continuation(checkpoint: dict[str, Any], kind: str, config: dict[str, Any
         raise ValueError(
             f"the checkpoint is for detector {run['detector_hash'][:12]}, not for {detector.name} {detector.hash[:12]}"
         )
-    sections = [name for name in ("model", "normalization", "tasks") if run["config"].get(name) != config.get(name)]
-    if sections:
-        log.info("The checkpoint has other %s settings: only its weights are used.", ", ".join(sections))
-    return not sections
+    sections = ("model", "normalization", "tasks", "reweighting")
+    others = [name for name in sections if run["config"].get(name) != config.get(name)]
+    if others:
+        log.info("The checkpoint has other %s settings: only its weights are used.", ", ".join(others))
+        return False
+    if not np.allclose(run["position"], detector.position):
+        log.warning("The sensors of the checkpoint have other positions than those of this run.")
+    _check_schedule(run["config"]["training"], config["training"], checkpoint["epoch"] + 1)
+    return True
+
+
+def _check_schedule(before: dict[str, Any], now: dict[str, Any], epochs_done: int) -> None:
+    """A continued run follows its schedule: what that depends on must be as it was."""
+    fixed = ["scheduler", "lr", "max_lr", "pct_start", "warmup_epochs", "grad_accum_steps"]
+    fixed += ["epochs"] if now["scheduler"] == "onecycle" else []
+    for name in fixed:
+        if before[name] != now[name]:
+            raise ValueError(f"training.{name}: a continued run keeps {before[name]!r}, found {now[name]!r}")
+    if now["epochs"] < epochs_done:
+        raise ValueError(f"training.epochs: the checkpoint has {epochs_done} epochs done, found {now['epochs']}")
 
 
 def load_weights(model: nn.Module, checkpoint: dict[str, Any]) -> None:
-    """Copy the weights that fit in name and shape, and say in one line which did not."""
+    """Copy the weights that fit in name and shape, and say in one line which did not.
+
+    Parameters only: normalisation and target scaling stay those of this run.
+    """
     source = _network_state(checkpoint.get("state_dict", checkpoint))
-    target = model.state_dict()
+    target = dict(model.named_parameters(remove_duplicate=False))
     fitting = {k: v for k, v in source.items() if k in target and target[k].shape == v.shape}
     if not fitting:
         raise ValueError(f"no weight of the checkpoint fits the network; its first names are {list(source)[:3]}")

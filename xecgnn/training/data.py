@@ -57,6 +57,17 @@ class EventDataModule(pl.LightningDataModule):
             truth=truth,
         )
 
+    def check(self) -> None:
+        """Look at all files before anything is written: readings, truth branches, enough events.
+
+        Raises:
+            FileNotFoundError, ValueError: as `EventLoader`.
+        """
+        self.train_dataloader()
+        self.val_dataloader()
+        branches = [TARGETS[name] for name in self.tasks]
+        read_events(self.config.val_path, branches=branches, config=self.config, stop=1)
+
     def training_targets(self) -> Mapping[str, np.ndarray]:
         """Targets of the whole training sample, (E, width) or (E,) for each task; readings are not touched."""
         events = read_events(

@@ -63,12 +63,16 @@ class TrainingModule(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        loss = self.objective.update_metrics(batch)
-        self.log("val_loss", loss, prog_bar=True, batch_size=batch.num_graphs, sync_dist=True)
+        self.objective.update_metrics(batch)
 
     def on_validation_epoch_end(self) -> None:
         # Metrics reduce sums over ranks themselves: every rank holds the same number, and its mean is that number.
-        self.log_dict({name: value.float() for name, value in self.objective.compute_metrics().items()}, sync_dist=True)
+        metrics = {name: value.float() for name, value in self.objective.compute_metrics().items()}
+        loss = metrics.pop("val_loss")
+        if not torch.isfinite(loss):
+            raise ValueError(f"validation loss is {loss.item()}; no validation event has a target, or NaN weights")
+        self.log("val_loss", loss, prog_bar=True, sync_dist=True)
+        self.log_dict(metrics, sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[KEY] = self.info

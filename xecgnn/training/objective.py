@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
 from xecgnn.models import XECModel
 from xecgnn.tasks import SampleReweighter
@@ -25,12 +26,15 @@ class Objective(nn.Module):
         """Mean loss of the batch, and named scalars worth logging."""
         raise NotImplementedError
 
-    def update_metrics(self, batch: Any) -> Tensor:
-        """Add a validation batch to the metrics; returns its mean loss."""
+    def update_metrics(self, batch: Any) -> None:
+        """Add a validation batch to the metrics."""
         raise NotImplementedError
 
     def compute_metrics(self) -> dict[str, Tensor]:
-        """Metrics over everything since the last call, which are then reset, under the names they are logged by."""
+        """Metrics over everything since the last call, which are then reset, by the names they are logged under.
+
+        `val_loss` is among them; NaN if no event had a target.
+        """
         raise NotImplementedError
 
 
@@ -48,23 +52,30 @@ class RegressionObjective(Objective):
         self.model: XECModel = model
         self.reweighter = reweighter
         self.metrics = {name: model.task(name).build_metrics() for name in model.tasks}
+        self.losses = {name: MeanMetric(nan_strategy="disable") for name in model.tasks}
         self.run_network = torch.compile(model.raw_outputs) if compiled else model.raw_outputs
 
     def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         return self._loss(self.run_network(batch.x_dict), batch.y, self.reweighter(batch.y))
 
-    def update_metrics(self, batch: Any) -> Tensor:
-        raw = self.model.raw_outputs(batch)
-        for name, metric in self.metrics.items():
-            metric.to(batch.y[name].device)
-            metric.update(self.model.task(name).decode(raw[name])[name], batch.y[name])
-        return self._loss(raw, batch.y, None)[0]
+    def update_metrics(self, batch: Any) -> None:
+        for name, raw in self.model.raw_outputs(batch).items():
+            task, target = self.model.task(name), batch.y[name]
+            self.metrics[name].to(target.device).update(task.decode(raw)[name], target)
+            loss, valid = task.loss(raw, target)
+            self.losses[name].to(target.device).update(loss[valid])
 
     def compute_metrics(self) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
         for metric in self.metrics.values():
             values.update(metric.compute())
             metric.reset()
+        total = torch.zeros(())
+        for name, mean in self.losses.items():
+            values[f"loss_{name}"] = mean.compute()
+            total = total.to(mean.device) + self.model.task(name).weight * values[f"loss_{name}"]
+            mean.reset()
+        values["loss"] = total
         # The names of seed 000: `theta_bias`, but `val_resolution_deg`.
         return {name if name.endswith(MOMENTS) else f"val_{name}": value for name, value in values.items()}
 

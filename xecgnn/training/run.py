@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import platform
+import signal
 import sys
 import warnings
 from collections.abc import Mapping
@@ -41,16 +42,15 @@ BEST, LAST = "checkpoint_best", "checkpoint_last"
 
 
 def make_run_folder(artifacts_dir: str, run_name: str) -> Path:
-    """A new folder artifacts_dir/run_name, made by rank 0; one that exists is never written into."""
+    """A new folder artifacts_dir/run_name, made by rank 0; one with results in it is never written into."""
     folder = Path(artifacts_dir) / run_name
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         return folder
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        raise FileExistsError(
-            f"{folder} exists; choose another --run_name, or continue it with --resume_from {folder / LAST}.pth"
-        ) from None
+    folder.mkdir(parents=True, exist_ok=True)
+    last = folder / f"{LAST}.pth"
+    if {path.name for path in folder.iterdir()} - {"config.yaml"}:  # a run that never finished an epoch left only this
+        hint = f", or continue it with --resume_from {last}" if last.exists() else ""
+        raise FileExistsError(f"{folder} exists; choose another --run_name{hint}")
     return folder
 
 
@@ -84,22 +84,35 @@ def build_loggers(
     if config.tensorboard:
         loggers.append(TensorBoardLogger(config.tensorboard_dir, name="", version=run_name))
     if config.mlflow:
-        logging.getLogger("mlflow").setLevel(logging.WARNING)  # silences the list of database migrations
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        store = MLFlowLogger(
-            config.experiment,
-            run_name=run_name,
-            tracking_uri=config.mlflow_uri,
-            artifact_location=Path("mlruns").resolve().as_uri(),
-            run_id=run_id,
-        )
-        # The first use creates the database: parallel jobs would race.
-        with FileLock(Path("mlruns.db.lock").resolve()):
+        for name in ("mlflow", "alembic"):  # silences the list of database migrations
+            logging.getLogger(name).setLevel(logging.WARNING)
+        with FileLock(Path("mlruns.db.lock").resolve()):  # the first use creates the database: parallel jobs would race
+            if run_id is not None and not _has_run(config.mlflow_uri, run_id):
+                log.warning("MLflow run %s is not in %s: a new one is started.", run_id, config.mlflow_uri)
+                run_id = None
+            store = MLFlowLogger(
+                config.experiment,
+                run_name=run_name,
+                tracking_uri=config.mlflow_uri,
+                artifact_location=Path("mlruns").resolve().as_uri(),
+                run_id=run_id,
+            )
             _ = store.experiment, store.run_id
         if run_id is None:
             store.log_hyperparams(_flatten(params))
         loggers.append(store)
     return loggers
+
+
+def _has_run(uri: str, run_id: str) -> bool:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        MlflowClient(uri).get_run(run_id)
+    except MlflowException:
+        return False
+    return True
 
 
 def mlflow_run_id(loggers: list[Logger]) -> str | None:
@@ -120,6 +133,8 @@ def build_trainer(config: TrainingConfig, folder: Path, loggers: list[Logger], p
     """The one Lightning trainer: EMA, best and last checkpoint, system metrics, precision, devices."""
     accelerator = pick_device(config.device)
     devices = config.num_devices
+    if accelerator == "gpu" and devices > torch.cuda.device_count():
+        raise ValueError(f"training.num_devices: {devices} asked for, there are {torch.cuda.device_count()} GPUs")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings(
@@ -168,6 +183,11 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
         kept = Path(trainer.default_root_dir) / f"{LAST}.pth"
         log.info("\nInterrupted. %s", f"Continue with --resume_from {kept}" if kept.exists() else "No epoch done yet.")
         raise KeyboardInterrupt from None
+    except BaseException:
+        launcher = trainer.strategy.launcher
+        if launcher is not None:  # the other processes would wait for this one
+            launcher.kill(signal.SIGTERM)
+        raise
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
