@@ -1,13 +1,14 @@
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
 
 from xecgnn.cli.command import ALIASES, parse_command
+from xecgnn.cli.train import main
 from xecgnn.config import TrainConfig, load_config
 from xecgnn.settings import ConfigError
 
@@ -99,10 +100,22 @@ def test_mistakes_in_the_file_are_one_line(tmp_path: Path, values: dict, line: s
     assert str(error.value) == line
 
 
-def run(*argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "xecgnn.cli.train", *argv], capture_output=True, text=True, check=False
-    )
+class Outcome(NamedTuple):
+    code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Calls `xecgnn-train` in this process: a new one would import torch again."""
+
+    def call(*argv: str) -> Outcome:
+        with pytest.raises(SystemExit) as stop:
+            main(argv)
+        return Outcome(stop.value.code, *capsys.readouterr())
+
+    return call
 
 
 @pytest.mark.parametrize(
@@ -116,14 +129,14 @@ def run(*argv: str) -> subprocess.CompletedProcess[str]:
         (["angle.yaml", "--tasks", "angel"], "xecgnn-train: --tasks: unknown task 'angel'; known tasks: angle"),
     ],
 )
-def test_mistakes_on_the_command_line_are_one_line(argv: list[str], line: str) -> None:
+def test_mistakes_on_the_command_line_are_one_line(argv: list[str], line: str, run: Callable[..., Outcome]) -> None:
     out = run(*argv)
-    assert out.returncode != 0
+    assert out.code == 2
     assert out.stderr.startswith(line)
     assert out.stderr.count("\n") == 1
 
 
-def test_help_explains_every_option() -> None:
+def test_help_explains_every_option(run: Callable[..., Outcome]) -> None:
     text = " ".join(run("--help").stdout.split())
     for group, field in TrainConfig.model_fields.items():
         nested = getattr(field.annotation, "model_fields", {})
@@ -135,7 +148,7 @@ def test_help_explains_every_option() -> None:
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-def test_print_config_can_be_read_back(path: Path, tmp_path: Path) -> None:
+def test_print_config_can_be_read_back(path: Path, tmp_path: Path, run: Callable[..., Outcome]) -> None:
     printed = tmp_path / "printed.yaml"
     printed.write_text(run(str(path), "--print-config").stdout)
     assert load_config(printed) == load_config(path)
