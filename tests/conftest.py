@@ -10,7 +10,8 @@ from xecgnn.data import EventArrays
 from xecgnn.detector import Detector, load_detector
 from xecgnn.simulation import SimulationConfig, simulate_events, write_simulation
 
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+# Small tensors: a second thread costs more than it brings, and far more on a busy machine.
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
 @pytest.fixture(scope="session")
