@@ -44,7 +44,8 @@ class GridPool(nn.Module):
         """Pool x (B * H * W, C); `weights` (B * H * W, heads), from `LightWeights`, know the hidden nodes already.
 
         With weights, each cell holds its share of the face and the mean over the face: what lies around the brightest
-        spot is then read in one place, not in any of 16 (27.8 instead of 29.6 degrees after 10 000 events, one seed each).
+        spot is then read in one place, not in any of 16 (27.8 instead of 29.6 degrees after
+        10 000 events, one seed each).
         """
         if weights is not None:
             pooled = self.num_nodes * self._pool(by_head(x, weights))  # in this order, to stay in the range of fp16
