@@ -14,7 +14,7 @@ import xecgnn
 PACKAGE = Path(xecgnn.__file__).parent
 # Components in the order in which an event meets them; `data` and `nn` are siblings and do not know each other.
 ORDER = ["names", "settings", "detector", "data", "simulation", "nn", "tasks", "models", "evaluation", "training"]
-ORDER += ["export", "config", "cli"]
+ORDER += ["export", "inference", "config", "cli"]
 SIBLINGS = {("nn", "data"), ("nn", "simulation")}
 
 

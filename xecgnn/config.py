@@ -4,39 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from pydantic import Field, model_validator
 
 from xecgnn.data.config import DataConfig
-from xecgnn.models import ModelConfig
+from xecgnn.models import DecoderConfig, InpainterConfig, ModelConfig
+from xecgnn.nn.masking import MaskingConfig
 from xecgnn.nn.normalizer import BRANCH_CONSTANTS, NormalizationConfig
 from xecgnn.settings import Settings, read_yaml, validated
 from xecgnn.tasks import ReweightingConfig, TasksConfig
-from xecgnn.training.config import CheckpointConfig, LoggingConfig, TrainingConfig
+from xecgnn.training.config import CheckpointConfig, LoggingConfig, ReconstructionLossConfig, TrainingConfig
 
-if TYPE_CHECKING:
-    from xecgnn.models import XECModel
+__all__ = ["InpaintConfig", "PretrainConfig", "RunConfig", "TrainConfig", "build_model", "load_config"]
 
-__all__ = ["TrainConfig", "build_model", "load_config"]
+ConfigT = TypeVar("ConfigT", bound="RunConfig")
 
 
-class TrainConfig(Settings):
-    """Settings of `xecgnn-train`."""
+class RunConfig(Settings):
+    """Settings of every training."""
 
     detector: str = Field("meg2", description="name of a shipped detector or path of a detector YAML")
     survey: str | None = Field(None, description="CSV of surveyed sensor positions (id, x, y, z, nx, ny, nz) in cm")
     run_name: str | None = Field(None, description="name of the run (null: config name, date and time)")
-    seed: int = Field(0, ge=0, description="seed of weights, shuffling and dropout")
+    seed: int = Field(0, ge=0, description="seed of weights, shuffling, masks and dropout")
     data: DataConfig = Field(default_factory=DataConfig, description="files and how they are read")
     normalization: NormalizationConfig = Field(
         default_factory=NormalizationConfig, description="readings to network input"
     )
     model: ModelConfig = Field(default_factory=ModelConfig, description="the network")
-    tasks: TasksConfig = Field(default_factory=TasksConfig, description="what is reconstructed")
-    reweighting: ReweightingConfig = Field(
-        default_factory=ReweightingConfig, description="flattening of the training sample"
-    )
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="optimisation")
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig, description="start and output of the run")
     logging: LoggingConfig = Field(default_factory=LoggingConfig, description="MLflow, TensorBoard, progress bar")
@@ -51,8 +47,52 @@ class TrainConfig(Settings):
         return values
 
 
-def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
+class TrainConfig(RunConfig):
+    """Settings of `xecgnn-train`."""
+
+    tasks: TasksConfig = Field(default_factory=TasksConfig, description="what is reconstructed")
+    reweighting: ReweightingConfig = Field(
+        default_factory=ReweightingConfig, description="flattening of the training sample"
+    )
+
+
+class PretrainConfig(RunConfig):
+    """Settings of `xecgnn-pretrain`."""
+
+    masking: MaskingConfig = Field(default_factory=MaskingConfig, description="which sensors are hidden")
+    decoder: DecoderConfig = Field(default_factory=DecoderConfig, description="from the tokens back to the sensors")
+    loss: ReconstructionLossConfig = Field(
+        default_factory=ReconstructionLossConfig, description="error of the reconstructed sensors"
+    )
+    save_predictions: bool = Field(False, description="write truth and prediction of every sensor to a ROOT file")
+
+
+class DeadChannelConfig(MaskingConfig):
+    """Masks that look like dead channels: few, and anywhere."""
+
+    mask_ratio: float | tuple[float, float] = Field(
+        (0.01, 0.1), description="share of the valid sensors that is hidden; a pair: drawn for each event between both"
+    )
+
+
+class InpaintConfig(RunConfig):
+    """Settings of `xecgnn-inpaint`."""
+
+    masking: DeadChannelConfig = Field(default_factory=DeadChannelConfig, description="which sensors are hidden")
+    inpainter: InpainterConfig = Field(default_factory=InpainterConfig, description="heads of the faces")
+    loss: ReconstructionLossConfig = Field(
+        default_factory=ReconstructionLossConfig, description="error of the reconstructed sensors"
+    )
+    save_predictions: bool = Field(False, description="write truth and prediction of every sensor to a ROOT file")
+
+
+def load_config(
+    path: str | Path, overrides: Mapping[str, Any] | None = None, cls: type[ConfigT] = TrainConfig  # type: ignore[assignment]
+) -> ConfigT:
     """Read a config file; `overrides` maps dotted paths to values, for example {"training.lr": 1e-4}.
+
+    Args:
+        cls: `TrainConfig`, `PretrainConfig` or `InpaintConfig`.
 
     Raises:
         FileNotFoundError: no such file, and no shipped config of that name.
@@ -66,18 +106,28 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
             group[parent] = group.get(parent) or {}  # an empty section of a file is None
             group = group[parent]
         group[leaf] = value
-    return validated(TrainConfig, values)
+    return validated(cls, values)
 
 
-def build_model(config: str | Path | TrainConfig, overrides: Mapping[str, Any] | None = None) -> XECModel:
-    """An untrained model of a config, for example build_model("configs/angle.yaml", {"model.encoder_dim": 256})."""
+def build_model(config: str | Path | RunConfig, overrides: Mapping[str, Any] | None = None) -> Any:
+    """An untrained network of a config, for example build_model("configs/angle.yaml", {"model.encoder_dim": 256}).
+
+    A file name stands for a config of `xecgnn-train`; of a settings object the class decides: `XECModel`,
+    `MaskedAutoencoder` or `Inpainter`.
+    """
     from xecgnn.detector import load_detector
-    from xecgnn.models import XECModel
+    from xecgnn.models import Inpainter, MaskedAutoencoder, XECModel
     from xecgnn.tasks import build_tasks
 
-    if not isinstance(config, TrainConfig):
+    if not isinstance(config, RunConfig):
         config = load_config(config, overrides)
     detector = load_detector(config.detector)
     if config.survey:
         detector = detector.with_survey(config.survey)
-    return XECModel(detector, config.model, config.normalization, build_tasks(config.tasks))
+    common = detector, config.model, config.normalization
+    if isinstance(config, PretrainConfig):
+        return MaskedAutoencoder(*common, config.decoder)
+    if isinstance(config, InpaintConfig):
+        return Inpainter(*common, config.inpainter)
+    assert isinstance(config, TrainConfig)
+    return XECModel(*common, build_tasks(config.tasks))

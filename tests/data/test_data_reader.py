@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import uproot
 
-from xecgnn.data import BadFileError, EventArrays, TreeWriter, find_files, read_events
+from xecgnn.data import BadFileError, EventArrays, ReaderConfig, TreeWriter, find_files, read_events
+from xecgnn.data.reader import TreeReader
 from xecgnn.names import BRANCHES
 
 SENSORS = 7
@@ -176,3 +177,23 @@ def test_bad_file_in_the_middle_of_a_list(tmp_path, how, caplog):
     assert ["b.root" in record.message for record in caplog.records] == [True]
     with pytest.raises(BadFileError, match=r"none of 1 files can be read: .*b\.root"):
         read_events(tmp_path / "b.root", on_bad_file="skip")
+
+
+def test_branches_with_any_name(tmp_path):
+    layout = {
+        "x": np.dtype("f8"),
+        "good": np.dtype(("?", (4,))),
+        "one": np.dtype(("i2", (1,))),
+        "hits": "var * float32",
+    }
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file.mktree("tree", {**layout, "table": np.dtype(("f4", (2, 3)))})
+        good = np.arange(12).reshape(3, 4) % 3 == 0
+        columns = {"x": np.arange(3.0), "good": good, "one": np.array([[1], [2], [3]], np.int16)}
+        file["tree"].extend({**columns, "hits": [[1.0], [], [2.0, 3.0]], "table": np.zeros((3, 2, 3), np.float32)})
+    with TreeReader(tmp_path / "a.root", ReaderConfig()) as reader:
+        found, left_out = reader.layout()
+        assert found == {"x": ("<f8", 1), "good": ("|b1", 4), "one": ("<i2", 1), "nhits": ("<i4", 1)}
+        assert left_out == ["hits", "table"]
+        np.testing.assert_array_equal(reader.read_branch("good", 1, 3), good[1:])
+        np.testing.assert_array_equal(reader.read_branch("one", 0, 2), [1, 2])

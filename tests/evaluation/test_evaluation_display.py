@@ -6,13 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgba
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
 from scipy.spatial import cKDTree
 
 from xecgnn.detector import Detector
-from xecgnn.evaluation.display import INVALID, draw_edges, draw_event, draw_sensors, sensor_pairs, unroll
+from xecgnn.evaluation.display import FLIGHT, Photon, draw_edges, draw_event, draw_sensors, sensor_pairs, unroll
 from xecgnn.names import INVALID_VALUE
+from xecgnn.simulation import simulate_events
 
 
 @pytest.fixture(params=["mini", "meg2"])
@@ -24,21 +27,59 @@ def sizes(detector: Detector) -> np.ndarray:
     return np.array([detector.sensor_kinds[kind].size for kind in detector.sensor_type])
 
 
-def drawn(figure: Figure) -> list[np.ndarray]:
-    """Face colours (S, 4) of the sensors in each panel."""
-    figure.draw_without_rendering()
-    return [ax.collections[0].get_facecolor() for ax in figure.axes[:2]]
+def sensors_of(ax: Axes) -> list[PolyCollection]:
+    return [sensors for sensors in ax.collections if isinstance(sensors, PolyCollection) and len(sensors.get_offsets())]
+
+
+def drawn(ax: Axes, detector: Detector) -> tuple[np.ndarray, np.ndarray]:
+    """Face colours (S, 4) of the sensors in a panel, and which of them are hollow (S,)."""
+    colors, hollow = np.full((detector.num_sensors, 4), np.nan), np.zeros(detector.num_sensors, dtype=bool)
+    for sensors in sensors_of(ax):
+        ids = cKDTree(unroll(detector)).query(sensors.get_offsets().data)[1]
+        sensors.update_scalarmappable()
+        assert np.isnan(colors[ids]).all()
+        colors[ids] = sensors.get_facecolor()
+        hollow[ids] = len(sensors.get_edgecolor()) > 0
+    return colors, hollow
+
+
+def crossed(ax: Axes, detector: Detector) -> list[int]:
+    """Sensors with two lines through their middle."""
+    (lines,) = [collection for collection in ax.collections if isinstance(collection, LineCollection)]
+    middles = [segment.mean(0) for segment in lines.get_segments()]
+    ids, counts = np.unique(cKDTree(unroll(detector)).query(middles)[1] if middles else [], return_counts=True)
+    assert (counts == 2).all()
+    return ids.astype(int).tolist()
+
+
+def arrow(ax: Axes) -> np.ndarray:
+    """From where to where the arrow goes, (2, 2)."""
+    (patch,) = [patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)]
+    return np.array(patch._posA_posB)
 
 
 def test_every_sensor_is_drawn_once_in_its_size_and_none_overlap(detector):
-    sensors = draw_sensors(Figure().subplots(), detector, facecolors="black")
-    corners = [path.vertices[:-1] for path in sensors.get_paths()]  # closed: the last is the first
-    assert len(corners) == detector.num_sensors
+    ax = Figure().subplots()
+    draw_sensors(ax, detector, facecolors="black")
+    assert sum(len(sensors.get_offsets()) for sensors in sensors_of(ax)) == detector.num_sensors
+    colors, hollow = drawn(ax, detector)
+    assert (colors == [0, 0, 0, 1]).all()
+    assert not hollow.any()
     plane, size = unroll(detector), sizes(detector)
-    np.testing.assert_allclose([c.mean(0) for c in corners], plane, atol=1e-9)
-    np.testing.assert_allclose([np.ptp(c, axis=0) for c in corners], 2 * np.stack([size, size], 1))
+    for sensors in sensors_of(ax):
+        ids = cKDTree(plane).query(sensors.get_offsets().data)[1]
+        (outline,) = sensors.get_paths()
+        pixels = sensors.get_transform().transform(outline.vertices)
+        data = pixels @ np.linalg.inv(ax.transData.get_matrix()[:2, :2]).T  # a difference in the plane
+        np.testing.assert_allclose(np.ptp(data, axis=0), 2 * np.stack([size, size], 1)[ids[0]], rtol=1e-6)
     a, b = cKDTree(plane).query_pairs(2 * size.max(), output_type="ndarray").T
     assert (np.linalg.norm(plane[a] - plane[b], axis=1) > size[a] + size[b]).all()
+
+
+def test_colours_per_sensor_stay_with_their_sensor(detector):
+    ax, color = Figure().subplots(), np.linspace(0, 1, detector.num_sensors)
+    draw_sensors(ax, detector, facecolors=np.stack([color, 0 * color, 0 * color, 1 + 0 * color], axis=1))
+    np.testing.assert_allclose(drawn(ax, detector)[0][:, 0], color)
 
 
 @pytest.mark.parametrize("mirror", [[1, 1, -1], [1, -1, 1]], ids=["z", "y"])
@@ -92,33 +133,91 @@ def test_torn_seams_are_not_drawn(meg2):
     assert (lines[..., 0] < left).all()
 
 
-def test_invalid_readings_are_grey_and_negative_ones_are_not(detector):
+def test_invalid_readings_are_hollow_and_dead_sensors_crossed_out(detector):
     rng = np.random.default_rng(0)
     npho, time = rng.exponential(100, detector.num_sensors), rng.uniform(0, 1e-8, detector.num_sensors)
     npho[[1, 5]] = np.nan, INVALID_VALUE
     npho[7], npho[8] = -3.0, 1e6
     time[[1, 5, 9]] = INVALID_VALUE
-    figure = draw_event(detector, npho, time, first_interaction=(3.0, 4.0, 5.0), title="an event")
-    for colors, invalid in zip(drawn(figure), ([1, 5], [1, 5, 9]), strict=True):
-        grey = (colors == to_rgba(INVALID)).all(1)
-        assert np.flatnonzero(grey).tolist() == invalid
-    labels = [ax.get_ylabel() for ax in figure.axes[2:]]
-    assert labels == ["npho / active area [1/cm²]", "time after the earliest [ns]"]
-    assert [ax.lines[-1].get_xydata().tolist() for ax in figure.axes[:2]] == [[[3.0, 4.0]]] * 2
+    figure = draw_event(detector, npho, time, truth=Photon((3.0, 4.0, 5.0)), title="an event")
+    panels, bars = figure.axes[:4], figure.axes[4:]
+    for ax, invalid in zip(panels, 2 * ([1, 5], [1, 5, 9]), strict=True):
+        assert np.flatnonzero(drawn(ax, detector)[1]).tolist() == invalid
+        assert crossed(ax, detector) == [1, 5]
+        assert ax.lines[-1].get_xydata().tolist() == [[3.0, 4.0]]
+    assert [ax.get_ylabel() for ax in bars] == 2 * ["npho / active area [1/cm²]", "time after the earliest [ns]"]
+    assert [ax.get_yscale() for ax in bars] == ["log", "log", "linear", "linear"]
     assert figure.get_suptitle() == "an event"
+
+
+@pytest.mark.parametrize("scale", ["log", "linear"])
+def test_one_scale_is_one_row(mini, scale):
+    figure = draw_event(mini, np.arange(mini.num_sensors), np.arange(mini.num_sensors) * 1e-9, scale=scale)
+    assert [ax.get_yscale() for ax in figure.axes[2:]] == [scale, scale]
 
 
 def test_equal_light_on_sensors_of_different_size_has_one_colour(detector):
     area = np.array([detector.sensor_kinds[kind].area for kind in detector.sensor_type])
-    light, _ = drawn(draw_event(detector, 50 * area, np.zeros(detector.num_sensors)))
-    assert len(np.unique(light.round(3), axis=0)) == 1
+    figure = draw_event(detector, 50 * area, np.zeros(detector.num_sensors))
+    assert len(np.unique(drawn(figure.axes[0], detector)[0].round(3), axis=0)) == 1
 
 
 @pytest.mark.parametrize("npho", [np.nan, 0.0, -1.0])
 def test_an_event_without_light_is_drawn(mini, npho):
-    light, times = drawn(draw_event(mini, np.full(mini.num_sensors, npho), np.full(mini.num_sensors, INVALID_VALUE)))
-    assert (times == to_rgba(INVALID)).all()
-    assert (light == to_rgba(INVALID)).all() == np.isnan(npho)
+    direction = Photon(direction=(0.0, 0.0, 1.0))  # and nowhere to draw it, if there is no light
+    readings = np.full(mini.num_sensors, npho), np.full(mini.num_sensors, INVALID_VALUE)
+    figure = draw_event(mini, *readings, truth=direction)
+    for light, time in np.reshape(figure.axes[:4], (2, 2)):
+        assert drawn(light, mini)[1].all() == np.isnan(npho)
+        assert drawn(time, mini)[1].all()
+
+
+@pytest.mark.parametrize("point", [(0.0, 0.0, 0.0), (10.0, 50.0, 0.0), (-5.0, -40.0, 0.0)])
+def test_the_arrow_goes_where_the_photon_flies(mini, mini_events, point):
+    npho, time = mini_events.npho[0], mini_events.relative_time[0]
+    start = mini.to_xyz(point)
+    for direction in ([0.0, 0.0, 1.0], [0.6, 0.8, 0.0], [-0.6, 0.48, -0.64]):
+        figure = draw_event(mini, npho, time, truth=Photon(point, direction), scale="log")
+        small = 1e-5
+        moved = (mini.to_uvw(start + small * np.array(direction)) - point)[:2] / small  # on the unrolled inner face
+        for ax in figure.axes[:2]:
+            np.testing.assert_allclose(arrow(ax), [point[:2], point[:2] + FLIGHT * moved], atol=0.01)
+    outwards = start * [1, 1, 0] / mini.radius
+    figure = draw_event(mini, npho, time, truth=Photon(point, outwards), scale="log")
+    assert not figure.axes[0].patches
+
+
+def test_a_direction_without_a_point_starts_where_the_light_is(mini, mini_events):
+    npho, time = mini_events.npho[0], mini_events.relative_time[0]
+    truth, prediction = Photon((1.0, 2.0, 3.0)), Photon(direction=(0.0, 0.0, 1.0))
+    figure = draw_event(mini, npho, time, truth=truth, prediction=prediction)
+    assert arrow(figure.axes[0])[0].tolist() == [1.0, 2.0]
+    assert [text.get_text().split(":")[0] for text in figure.legends[0].texts][:2] == ["truth", "prediction"]
+    figure = draw_event(mini, npho, time, prediction=prediction)
+    area = np.array([mini.sensor_kinds[kind].area for kind in mini.sensor_type])
+    brightest = mini.position[np.nanargmax(np.where(npho < INVALID_VALUE, npho, np.nan) / area)]
+    np.testing.assert_allclose(arrow(figure.axes[0])[0], mini.to_uvw(brightest)[:2])
+
+
+def test_nothing_known_is_not_in_the_legend(mini, mini_events):
+    figure = draw_event(mini, mini_events.npho[0], mini_events.relative_time[0], truth=Photon(), prediction=None)
+    assert [text.get_text() for text in figure.legends[0].texts] == ["no valid reading", "no valid npho (dead)"]
+
+
+def test_light_and_early_times_lie_under_the_interaction_point(meg2):
+    """What makes a simulated shower recognisable: the brightest sensors, and the earliest, are around it."""
+    event = simulate_events(meg2, 1, sample="signal", seed=3)
+    point = event.uvwTruth[0, :2]
+    distance = np.linalg.norm(unroll(meg2)[meg2.faces["inner"].sensor_ids] - point, axis=1)
+    figure = draw_event(meg2, event.npho[0], event.relative_time[0], scale="log")
+    inner = slice(0, len(distance))
+    for ax, sign in zip(figure.axes[:2], (1, -1), strict=True):
+        values = np.full(meg2.num_sensors, np.nan)
+        for sensors in sensors_of(ax):
+            if sensors.get_array() is not None:
+                values[cKDTree(unroll(meg2)).query(sensors.get_offsets().data)[1]] = sensors.get_array()
+        near, far = (np.nanmedian(values[inner][mask]) for mask in (distance < 8, distance > 40))
+        assert sign * np.log(near / far) > 1
 
 
 def test_a_survey_moves_sensors_a_little(mini):
@@ -127,7 +226,7 @@ def test_a_survey_moves_sensors_a_little(mini):
     assert 0 < np.abs(shift).max() < 3
 
 
-def test_importing_the_evaluation_does_not_import_matplotlib():
-    code = "import sys, xecgnn.evaluation; print('matplotlib' in sys.modules)"
+def test_importing_the_evaluation_does_not_import_what_only_displays_need():
+    code = "import sys, xecgnn.evaluation; print('matplotlib' in sys.modules or 'plotly' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"

@@ -35,28 +35,52 @@ def test_grn_is_the_papers_formula_per_event():
         assert torch.allclose(grn(flat, events).view_as(x), expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_projected_grn_is_the_linear_layer_behind_it(masked: bool):
+    grn, linear = randomised(GRN(DIM)), randomised(nn.Linear(DIM, 5))
+    x = torch.randn(3 * NODES, DIM, dtype=torch.float64)
+    visible = (torch.rand(3 * NODES, 1) < 0.6).double() if masked else None
+    assert torch.allclose(grn.project(x, linear, NODES, visible), linear(grn(x, NODES, visible)), atol=1e-12)
+
+
+class Projected(nn.Module):
+    """GRN and the layer behind it, on events of five nodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grn, self.linear = GRN(4), nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.grn.project(x, self.linear, 5)
+
+
 def test_grn_gradient():
-    grn = randomised(GRN(4))
+    module = randomised(Projected())
+    names = [name for name, _ in module.named_parameters()]
     x = torch.randn(2 * 5, 4, dtype=torch.float64, requires_grad=True)
 
-    def call(x, weight, bias):
-        return torch.func.functional_call(grn, {"weight": weight, "bias": bias}, (x, 5))
+    def call(x, *parameters):
+        return torch.func.functional_call(module, dict(zip(names, parameters, strict=True)), (x,))
 
-    assert torch.autograd.gradcheck(call, (x, *grn.parameters()))
+    assert torch.autograd.gradcheck(call, (x, *module.parameters()))
     dead = torch.zeros(2 * 5, 4, dtype=torch.float64, requires_grad=True)
-    for events in (5, torch.arange(2).repeat_interleave(5)):
-        slopes = torch.autograd.grad(grn(dead, events).sum(), [dead, *grn.parameters()])
+    by_event = module.grn(dead, torch.arange(2).repeat_interleave(5))
+    for out, parameters in ((module(dead), module.parameters()), (by_event, module.grn.parameters())):
+        slopes = torch.autograd.grad(out.sum(), [dead, *parameters])
         assert all(slope.isfinite().all() for slope in slopes)
 
 
 def test_grn_keeps_the_type_of_autocast():
     x = torch.randn(2 * NODES, DIM)
-    linear, grn = nn.Linear(DIM, DIM), GRN(DIM)
+    linear, grn, last = nn.Linear(DIM, DIM), GRN(DIM), nn.Linear(DIM, DIM)
     with torch.autocast("cpu", torch.bfloat16):
-        out = grn(linear(x), NODES)
-    assert out.dtype == torch.bfloat16
-    out.sum().backward()
+        h = linear(x)
+        out, projected = grn(h, NODES), grn.project(h, last, NODES)
+    assert out.dtype == projected.dtype == torch.bfloat16
+    (out.sum() + projected.sum()).backward()
     assert linear.weight.grad.isfinite().all()
+    assert last.weight.grad.dtype == torch.float32
+    assert (projected.float() - last(grn(linear(x), NODES))).abs().max() < 0.05
 
 
 def test_block_does_not_see_other_events(block):

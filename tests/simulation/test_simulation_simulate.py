@@ -11,7 +11,6 @@ from xecgnn.detector import Detector, angles_to_direction
 from xecgnn.names import BRANCHES, INVALID_LIMIT
 from xecgnn.simulation import Constants, simulate_blocks, simulate_events
 from xecgnn.simulation.constants import SPEED_OF_LIGHT
-from xecgnn.simulation.readout import read_dead_channels
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +165,7 @@ def test_all_dead(mini: Detector) -> None:
     assert np.isfinite(events.energyTruth).all()
 
 
-def test_errors_name_what_is_wrong(mini: Detector, tmp_path) -> None:
+def test_errors_name_what_is_wrong(mini: Detector) -> None:
     with pytest.raises(ValueError, match=r"dead channels \[-3, 212, 9999\] are not in detector mini.*0 to 211"):
         simulate_events(mini, 1, dead=[3, 9999, 212, -3])
     with pytest.raises(ValueError, match="positive, found 0"):
@@ -175,14 +174,6 @@ def test_errors_name_what_is_wrong(mini: Detector, tmp_path) -> None:
         simulate_events(mini, 1, seed=-1)
     with pytest.raises(ValueError, match=r"no readout constants for sensor 'mppc'; known: apd"):
         simulate_events(mini, 1, constants=replace(Constants(), readout={"apd": Constants().readout["pmt"]}))
-    with pytest.raises(FileNotFoundError, match="no file of dead channels"):
-        read_dead_channels(tmp_path / "none.txt")
-    path = tmp_path / "dead.txt"
-    path.write_text("# run 12\n3, 4 5\n\n17 # noisy\n")
-    assert read_dead_channels(path) == [3, 4, 5, 17]
-    path.write_text("3\nx7\n")
-    with pytest.raises(ValueError, match=r"dead.txt, line 2: 'x7' is not a sensor id"):
-        read_dead_channels(path)
 
 
 def test_memory_does_not_grow_with_events(mini: Detector) -> None:

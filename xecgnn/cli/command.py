@@ -6,8 +6,8 @@ import argparse
 import difflib
 import logging
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NoReturn, TypeVar, get_origin
 
 import yaml
 from pydantic import BaseModel
@@ -40,6 +40,7 @@ ALIASES = {
     "normalization.sentinel_value": "sentinel_value",
     "model.outer_mode": "outer_mode",
     "checkpoint.resume_from": "resume_from",
+    "masking.mask_ratio": "mask_ratio",
 }
 
 
@@ -57,7 +58,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse_command(
-    cls: type[ConfigT], argv: Sequence[str] | None, *, prog: str, description: str, config: bool = False
+    cls: type[ConfigT],
+    argv: Sequence[str] | None,
+    *,
+    prog: str,
+    description: str,
+    config: bool = False,
+    usage: str = "[options]",
 ) -> tuple[ConfigT, str | None]:
     """Parse a command line into settings.
 
@@ -65,13 +72,16 @@ def parse_command(
         cls: settings class; nested fields become options such as `--training.lr`.
         argv: arguments without the program name (None: those of the process).
         config: whether a YAML file is the first argument; options win over its values.
+        usage: what follows the program's name in the first line of the help.
 
     Returns:
         The settings, and the path of the YAML file if there is one.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     epilog = "--tasks TASK ... enables exactly these tasks." if "tasks" in cls.model_fields else None
-    usage = f"{prog} CONFIG [options]" if config else f"{prog} [options]"
+    usage = f"{prog} CONFIG [options]" if config else f"{prog} {usage}"
+    if not config:
+        arguments = [_with_dashes(argument) for argument in arguments]
     parser = _Parser(prog, usage, description, epilog, allow_abbrev=False, formatter_class=_help_width)
     if config:
         parser.add_argument("config", help="YAML file with the settings that differ from the defaults")
@@ -83,7 +93,8 @@ def parse_command(
         parser.error("the config file comes first: " + usage)
     show = config and "--print-config" in arguments
     values = read_yaml(path) if path else {}
-    command = _command_class(cls, parser, _repeat_values(arguments), paths=config)
+    single = set() if config else {f"--{name}".replace("_", "-") for name in _single_values(cls)}
+    command = _command_class(cls, parser, _repeat_values(arguments, single), paths=config)
     settings = validated(cls, validated(command, values).model_dump(exclude_unset=True))
     if show:
         sys.stdout.write(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
@@ -119,7 +130,7 @@ def _command_class(cls: type[ConfigT], parser: _Parser, arguments: list[str], pa
         model_config = SettingsConfigDict(
             extra="forbid",
             cli_parse_none_str="null",
-            cli_shortcuts=ALIASES if "training" in cls.model_fields else None,
+            cli_shortcuts={path: flag for path, flag in ALIASES.items() if path.split(".")[0] in cls.model_fields},
             cli_kebab_case=not paths,
             cli_implicit_flags=not paths,
             nested_model_default_partial_update=True,
@@ -137,15 +148,28 @@ def _command_class(cls: type[ConfigT], parser: _Parser, arguments: list[str], pa
     return Command
 
 
-def _repeat_values(arguments: Iterable[str]) -> list[str]:
-    """`--path a b` -> `--path a --path b`, so that a shell glob works for a list."""
+def _with_dashes(argument: str) -> str:
+    """`--dead_channels` is as good as `--dead-channels`."""
+    option, equals, value = argument.partition("=")
+    return option.replace("_", "-") + equals + value if option.startswith("--") else argument
+
+
+def _single_values(cls: type[BaseModel]) -> list[str]:
+    """Fields that are no lists."""
+    return [name for name, field in cls.model_fields.items() if get_origin(field.annotation) is not list]
+
+
+def _repeat_values(arguments: Iterable[str], single: Collection[str] = ()) -> list[str]:
+    """`--path a b` -> `--path a --path b`, so that a shell glob works for a list; what follows the value of a `single`
+    option is a positional argument.
+    """
     repeated: list[str] = []
     option, values = "", 0
     for argument in arguments:
         is_option = argument.startswith("--")
         if is_option:
             option, values = argument, 0
-        elif option and "=" not in option:
+        elif option and "=" not in option and option not in single:
             values += 1
             if values > 1:
                 repeated.append(option)

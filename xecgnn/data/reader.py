@@ -93,9 +93,38 @@ class TreeReader:
         """Close the file."""
         self._file.close()
 
+    @property
+    def num_entries(self) -> int:
+        """Events in the tree."""
+        return int(self._tree.num_entries)
+
+    def layout(self) -> tuple[dict[str, tuple[str, int]], list[str]]:
+        """All branches of the tree, known names or not.
+
+        Returns:
+            Those that ``read_branch`` can read, name -> (dtype, width) as ``TreeWriter`` takes them; names of the rest.
+        """
+        branches = self._tree.branches  # those inside a split object are not ours to write
+        stored = {branch.name: None if branch.branches else self._stored_as(branch.name) for branch in branches}
+        return {k: v for k, v in stored.items() if v}, [name for name, v in stored.items() if not v]
+
+    def _stored_as(self, branch: str) -> tuple[str, int] | None:
+        """(dtype, values per event), or None for all but fixed-size arrays of plain numbers."""
+        interpretation = self._tree[branch].interpretation
+        # Exactly AsDtype: its subclasses and the jagged interpretations are not fixed-size arrays of plain numbers.
+        if type(interpretation).__name__ != "AsDtype":
+            return None
+        base, shape = interpretation.to_dtype.base, interpretation.to_dtype.shape
+        return None if base.names or len(shape) > 1 else (base.newbyteorder("=").str, *(shape or (1,)))
+
     def _branch_name(self, column: str) -> str:
         """The branch of the file that is read as ``column``."""
         return {NPHO: self.config.npho_branch, RELATIVE_TIME: self.config.time_branch}.get(column, column)
+
+    @property
+    def tree(self) -> Any:
+        """The uproot tree, for what is not a column of `BRANCHES`."""
+        return self._tree
 
     def width(self, column: str) -> int:
         """Values per event of a column.
@@ -106,12 +135,10 @@ class TreeReader:
         if column not in self._branches:
             present = ", ".join(self._tree.keys())
             raise ValueError(f"{self.path}: no branch {self._branch_name(column)!r}; branches: {present}")
-        interpretation = self._tree[self._branches[column]].interpretation
-        # Exactly AsDtype: its subclasses and the jagged interpretations are not fixed-size arrays of plain numbers.
-        shape = interpretation.to_dtype.shape if type(interpretation).__name__ == "AsDtype" else (0, 0)
-        if len(shape) > 1:
+        stored = self._stored_as(self._branches[column])
+        if stored is None:
             raise ValueError(f"{self.path}: branch {self._branches[column]!r} is not a fixed-size array of numbers")
-        width = int(shape[0]) if shape else 1
+        width = stored[1]
         if BRANCHES[column].width not in (SENSOR, width):
             expected = BRANCHES[column].width
             raise ValueError(f"{self.path}: branch {self._branches[column]!r} has width {width}, expected {expected}")
@@ -144,18 +171,21 @@ class TreeReader:
         Raises:
             BadFileError: The baskets cannot be read.
         """
+        values = self.read_branch(self._branches[column], start, stop)
+        if column == "emiAng" and self.config.angle_unit == "deg":
+            values = np.deg2rad(values)
+        return values
+
+    def read_branch(self, name: str, start: int, stop: int) -> np.ndarray:
+        """As ``read_column`` for any branch of ``layout``, by its name in the file and without change of unit."""
         from xecgnn.data.baskets import AsStored
 
-        branch = self._tree[self._branches[column]]
+        branch = self._tree[name]
         try:
             values = branch.array(AsStored(branch.interpretation.from_dtype), start, stop, library="np")
         except Exception as error:
             raise BadFileError(f"{self.path}: cannot read entries {start} to {stop} ({_first_line(error)})") from error
-        if BRANCHES[column].width == 1:
-            values = values.reshape(-1)
-        if column == "emiAng" and self.config.angle_unit == "deg":
-            values = np.deg2rad(values)
-        return values
+        return values.reshape(-1) if values.shape[1:] == (1,) else values
 
 
 def in_fiducial_volume(uvw: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:

@@ -34,6 +34,7 @@ class TreeWriter:
         branches: Name -> (dtype, width); width 1 makes a scalar branch, fed by (E,) arrays, others by (E, width).
         compression: zstd (small), lz4 (fast to read), zlib (readable by any ROOT), none.
         tree: Name of the tree.
+        notes: Name -> text, stored beside the tree (as TObjString).
 
     Raises:
         ValueError: An unknown compression; in ``write``, missing or unknown branches, or an array of another shape.
@@ -45,6 +46,7 @@ class TreeWriter:
         branches: Mapping[str, tuple[str, int]],
         compression: CompressionName = "zstd",
         tree: str = TREE,
+        notes: Mapping[str, str] | None = None,
     ) -> None:
         if compression not in get_args(CompressionName):
             raise ValueError(f"unknown compression {compression!r}; allowed: {', '.join(get_args(CompressionName))}")
@@ -54,6 +56,7 @@ class TreeWriter:
         self._branches = {name: (np.dtype(dtype), width) for name, (dtype, width) in branches.items()}
         self._compression = compression
         self._tree_name = tree
+        self._notes = dict(notes or {})
         self._file: uproot.WritableDirectory | None = None
         self._tree: Any = None
         self._filled = 0
@@ -68,6 +71,8 @@ class TreeWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = uproot.recreate(self._part, compression=codecs[self._compression])
         self._tree = self._file.mktree(self._tree_name, {n: np.dtype((dtype, _shape(w))) for n, (dtype, w) in layout})
+        for name, text in self._notes.items():
+            self._file[name] = text
         return self
 
     def write(self, columns: Mapping[str, np.ndarray]) -> None:

@@ -7,25 +7,46 @@ the right, the face that looks back at the beam. Which face is which follows fro
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyArrowPatch, Patch
+from matplotlib.patheffects import withStroke
+from matplotlib.transforms import AffineDeltaTransform
 from numpy.typing import ArrayLike, NDArray
 
 from xecgnn.detector import Detector
-from xecgnn.names import INVALID_LIMIT, SEAM
+from xecgnn.evaluation.layers import Layer, Scale, event_layers, valid_readings
+from xecgnn.evaluation.photon import Photon, known
+from xecgnn.names import SEAM
 
-__all__ = ["draw_edges", "draw_event", "draw_sensors", "sensor_pairs", "unroll"]
+__all__ = [
+    "HOLLOW",
+    "LOOKS",
+    "Photon",
+    "draw_edges",
+    "draw_event",
+    "draw_photon",
+    "draw_sensors",
+    "sensor_pairs",
+    "start_point",
+    "unroll",
+]
 
 Array = NDArray[np.float64]
 
-INVALID = "0.75"  # a grey that neither colour map contains
+HOLLOW: dict[str, Any] = {"facecolor": "white", "edgecolor": "0.55", "linewidth": 0.3}  # no reading; visible in print
 GAP, SCALE = 10.0, 20.0  # cm: distance of the face that stands apart, length of the bar that gives the scale
+FLIGHT = 60.0  # cm: what an arrow is the projection of
+SHORTEST = 2.0  # cm: a shorter arrow is not drawn
+# Colour, marker, its size, width of the line: both are seen where they fall on one another.
+LOOKS = {"truth": ("black", "o", 9.0, 2.2), "prediction": ("#D55E00", "s", 5.0, 1.0)}
 CIRCLE = np.exp(2j * np.pi * np.arange(24) / 24)
 OUTLINES = {"square": np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]), "disc": np.stack([CIRCLE.real, CIRCLE.imag], 1)}
 
@@ -74,17 +95,31 @@ def sensor_pairs(detector: Detector, relation: str) -> NDArray[np.int64]:
 def draw_sensors(ax: Axes, detector: Detector, values: ArrayLike | None = None, **style: Any) -> PolyCollection:
     """Draw every sensor once, the names of the faces around the one in the middle, and a scale; axes are in cm.
 
-    `values` (S,) become colours, grey where invalid (NaN or above `INVALID_LIMIT`); `style` is that of the collection:
-    `cmap`, `norm`, or `facecolors` where there are no values.
+    `values` (S,) become colours, hollow where invalid (NaN or above `INVALID_LIMIT`); `style` is that of a collection:
+    `cmap`, `norm`, or `facecolors` where there are no values. Returns what a colour bar needs.
     """
     plane, size = unroll(detector), _sizes(detector)[:, None]
-    shapes = [OUTLINES[detector.sensor_kinds[kind].shape] for kind in detector.sensor_type]
-    outlines = [center + half * shape for center, half, shape in zip(plane, size, shapes, strict=True)]
-    sensors = PolyCollection(outlines, **{"linewidths": 0, "snap": False} | style)  # whole pixels make uneven gaps
+    invalid = np.zeros(len(plane), dtype=bool)
+    defaults: dict[str, Any] = {"linewidths": 0, "edgecolors": "none", "snap": False}  # whole pixels make uneven gaps
     if values is not None:
-        sensors.set_array(np.ma.masked_invalid(_valid(values)))
-        sensors.set_cmap(sensors.get_cmap().with_extremes(bad=INVALID))
-    ax.add_collection(sensors)
+        values = valid_readings(values)
+        invalid = np.isnan(values)
+        defaults["norm"] = Normalize(np.fmin.reduce(values), np.fmax.reduce(values))
+
+    # Sensors with one outline in one collection: a PDF of them is small, and made in half the time.
+    to_screen: Any = ax.transData
+    at: dict[str, Any] = {"offset_transform": to_screen, "transform": AffineDeltaTransform(to_screen)}
+    for name, kind in detector.sensor_kinds.items():
+        for mask, look in (invalid, HOLLOW), (~invalid, defaults | style):
+            ids = np.flatnonzero((detector.sensor_type == name) & mask)
+            own: dict[str, Any] = {
+                k: np.asarray(v)[ids] if np.shape(v)[:1] == mask.shape else v for k, v in look.items()
+            }
+            sensors = PolyCollection([kind.size * OUTLINES[kind.shape]], offsets=plane[ids], **at, **own)
+            ax.add_collection(sensors, autolim=False)
+        if values is not None:
+            sensors.set_array(values[ids])
+    ax.update_datalim(np.concatenate([plane - size, plane + size]))
     for name, face in detector.faces.items():
         low, high = (plane - size)[face.sensor_ids].min(0), (plane + size)[face.sensor_ids].max(0)
         if (low > 0).any() or (high < 0).any():  # not the face in the middle
@@ -106,44 +141,105 @@ def draw_edges(ax: Axes, detector: Detector, relation: str, **style: Any) -> Non
 
 
 def draw_event(
-    detector: Detector, npho: ArrayLike, time: ArrayLike, *, first_interaction: ArrayLike | None = None, title: str = ""
+    detector: Detector,
+    npho: ArrayLike,
+    time: ArrayLike,
+    *,
+    truth: Photon | None = None,
+    prediction: Photon | None = None,
+    title: str = "",
+    scale: Scale | Literal["both"] = "both",
 ) -> Figure:
     """Photon counts and times of one event with S sensors, side by side.
 
     Args:
         detector: what recorded it.
-        npho: (S,) photons; shown per active area, so that sensors of different size compare, over three decades.
-        time: (S,) s; shown in ns after the earliest, up to the 75 % quantile.
-        first_interaction: u, v, w (cm) of a point to mark where it lies over the face in the middle.
+        npho: (S,) photons; shown per active area, so that sensors of different size compare.
+        time: (S,) s; shown in ns after the earliest.
+        truth: the photon, drawn with `draw_photon`.
+        prediction: the same as a network sees it.
         title: above the figure.
+        scale: of the colours: log, linear, or both in two rows.
     """
-    times = _valid(time) * 1e9
-    times -= np.fmin.reduce(times)
-    latest = np.nanquantile(times, 0.75) if np.isfinite(times).any() else 1.0
-    light = _valid(npho) / [detector.sensor_kinds[kind].area for kind in detector.sensor_type]
-    brightest = np.fmax.reduce(light, initial=1.0)
-    panels = (  # light below the scale, also where the baseline makes it negative, takes the lowest colour
-        (light, "viridis", LogNorm(brightest / 1e3, brightest, clip=True), "npho / active area [1/cm²]", "min"),
-        (times, "plasma_r", Normalize(0, latest), "time after the earliest [ns]", "max"),
-    )
-    figure = Figure(figsize=(12, 5.4), layout="constrained")
-    figure.suptitle(title)
-    for ax, (values, cmap, norm, label, extend) in zip(figure.subplots(1, 2), panels, strict=True):
-        sensors = draw_sensors(ax, detector, values, cmap=cmap, norm=norm)
-        figure.colorbar(sensors, ax=ax, label=label, extend=extend, shrink=0.9, pad=0.01)
-        if first_interaction is not None:
-            ax.plot(*np.asarray(first_interaction)[:2], "r+", ms=14, mew=1.5, label="first interaction")
-    handles = [*ax.get_legend_handles_labels()[0], Patch(color=INVALID, label="no valid reading")]
-    figure.legend(handles=handles, loc="outside lower right", ncols=2, frameon=False)
+    rows = list(event_layers(detector, npho, time, scale).values())
+    figure = Figure(figsize=(12, 0.9 + 4.7 * len(rows)), layout="constrained")
+    figure.suptitle(title, fontsize="large")
+    photons = known(truth, prediction)
+    dead = np.isnan(valid_readings(npho))
+    for axes, layers in zip(figure.subplots(len(rows), 2, squeeze=False), rows, strict=True):
+        for ax, layer in zip(axes, layers, strict=True):
+            sensors = draw_sensors(ax, detector, layer.values, cmap=layer.cmap, norm=layer.norm)
+            bar = figure.colorbar(sensors, ax=ax, label=layer.label, extend=layer.extend, shrink=0.9, pad=0.01)
+            bar.set_ticks(layer.ticks(), labels=[f"{tick:g}" for tick in layer.ticks()])
+            bar.minorticks_off()
+            _draw_crosses(ax, detector, dead)
+            for name, photon in photons.items():
+                draw_photon(ax, detector, name, photon, start_point(detector, layers[0], photon, *photons.values()))
+    handles: list[Artist] = [
+        _photon_line(name, label=f"{name}: first interaction, {FLIGHT:g} cm of flight") for name in photons
+    ]
+    handles.append(Patch(**HOLLOW, label="no valid reading"))
+    handles.append(Line2D([], [], color="black", marker="x", ls="none", ms=6, mew=0.8, label="no valid npho (dead)"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     return figure
+
+
+def start_point(detector: Detector, light: Layer, *photons: Photon) -> Array | None:
+    """Where the arrow of a direction is drawn, u, v, w (cm): first known point of `photons`, else brightest sensor."""
+    for photon in photons:
+        if photon.point is not None:
+            return np.asarray(photon.point, dtype=float)
+    bright = np.isfinite(light.values).any()
+    return detector.to_uvw(detector.position[np.nanargmax(light.values)]) if bright else None
+
+
+def draw_photon(ax: Axes, detector: Detector, name: str, photon: Photon, start: Array | None) -> None:
+    """Draw the first interaction point, and from `start` the direction: `FLIGHT` projected onto the face in the middle.
+
+    `name` is a key of `LOOKS`; `start` is that of `start_point`. A photon that flies straight through the face is a
+    point without arrow.
+    """
+    if photon.point is not None:
+        u, v, _ = np.asarray(photon.point, dtype=float)
+        ax.add_line(_photon_line(name, [u], [v], ls="none"))
+    if photon.direction is not None and start is not None:
+        d_x, d_y, d_z = np.asarray(photon.direction, dtype=float)
+        turn = start[1] / detector.radius
+        step = FLIGHT * np.array([d_z, d_x * np.sin(turn) + d_y * np.cos(turn)])  # along u and v
+        if np.hypot(*step) > SHORTEST:
+            color, _, size, width = LOOKS[name]
+            style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 8 + size, "lw": width, "color": color}
+            style |= {"shrinkA": 0, "shrinkB": 0, "zorder": 3, "path_effects": _halo(width)}
+            ax.add_patch(FancyArrowPatch(tuple(start[:2]), tuple(start[:2] + step), **style))
+
+
+def _photon_line(name: str, x: ArrayLike = (), y: ArrayLike = (), **style: Any) -> Line2D:
+    """The marker of a first interaction; with a line, its entry in the legend."""
+    color, marker, size, width = LOOKS[name]
+    look: dict[str, Any] = {
+        "color": color,
+        "marker": marker,
+        "ms": size,
+        "mfc": "none",
+        "mew": 1.2,
+        "lw": width,
+        "zorder": 3,
+    }
+    return Line2D(x, y, **look | style, path_effects=_halo(width))
+
+
+def _halo(width: float) -> list[Any]:
+    """A white rim, so that lines are seen on any colour."""
+    return [withStroke(linewidth=width + 1.5, foreground="white")]
+
+
+def _draw_crosses(ax: Axes, detector: Detector, sensors: NDArray[np.bool_]) -> None:
+    """Cross out the sensors of a mask (S,)."""
+    center, half = unroll(detector)[sensors, None, None], _sizes(detector)[sensors, None, None, None]
+    lines = (center + half * [[[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]).reshape(-1, 2, 2)  # two per sensor, of two ends
+    ax.add_collection(LineCollection(list(lines), colors="black", linewidths=0.5))
 
 
 def _sizes(detector: Detector) -> Array:
     """Half width or radius (S,) cm of the active areas."""
     return np.array([detector.sensor_kinds[kind].size for kind in detector.sensor_type])
-
-
-def _valid(values: ArrayLike) -> Array:
-    """A float copy of the readings (S,) with NaN where they are invalid."""
-    values = np.array(values, dtype=float)
-    return np.where(np.abs(values) < INVALID_LIMIT, values, np.nan)

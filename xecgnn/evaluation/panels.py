@@ -10,12 +10,20 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from numpy.typing import NDArray
 
-from xecgnn.evaluation.statistics import Profile, quantile_with_error
+from xecgnn.evaluation.statistics import Profile, in_tail, quantile_with_error
 from xecgnn.evaluation.summary import number
 from xecgnn.tasks import Axis
 from xecgnn.tasks.metrics import QUANTILE
 
-__all__ = ["Method", "confusion", "error_panels", "prediction_against_truth", "profile_panel", "residual_histogram"]
+__all__ = [
+    "Method",
+    "confusion",
+    "error_panels",
+    "prediction_against_truth",
+    "profile_panel",
+    "residual_histogram",
+    "steps",
+]
 
 Array = NDArray[np.float64]
 GREY = "0.5"
@@ -35,14 +43,15 @@ class Method(NamedTuple):
 
 
 def residual_histogram(ax: Axes, axis: Axis, methods: Sequence[Method], column: int) -> None:
-    """Residuals of one quantity, in a window set by the first method; the legend has the bias and the 68 % quantile."""
+    """Residuals of one quantity, in a window set by the first method; the legend has 68 % quantile, bias and tail."""
     window = 4 * quantile_with_error(np.abs(methods[0].residuals[:, column]))[0] or 1.0
     labels = []
     for method in methods:
         residual = method.residuals[:, column]
         width = quantile_with_error(np.abs(residual))[0]
-        labels.append(f"{method.title}: 68 % = {number(width)}, bias = {number(residual.mean())}")
-    _steps(ax, [method.residuals[:, column] for method in methods], (-window, window), methods, labels)
+        tail = 100 * in_tail(residual).mean()
+        labels.append(f"{method.title}: 68 % {number(width)}, bias {number(residual.mean())}, tail {tail:.2g} %")
+    steps(ax, [method.residuals[:, column] for method in methods], (-window, window), methods, labels)
     ax.axvline(0, color=GREY, lw=0.8, ls=":")
     ax.set_xlabel(f"{axis.symbol} predicted - true [{axis.unit}]")
 
@@ -53,7 +62,7 @@ def error_panels(top: Axes, bottom: Axes, label: str, methods: Sequence[Method],
     quantiles = [quantile_with_error(values)[0] for values in errors]
     labels = [f"{method.title}: 68 % = {number(value)}" for method, value in zip(methods, quantiles, strict=True)]
     window = (0.0, 1.5 * max(quantiles) or 1.0)
-    _steps(top, errors, window, methods, labels)
+    steps(top, errors, window, methods, labels)
     x = np.linspace(*window, 200)
     for method, values, style in zip(methods, errors, STYLES, strict=False):
         bottom.plot(x, np.searchsorted(np.sort(values), x) / len(values), color=method.color, ls=style)
@@ -115,7 +124,7 @@ def confusion(ax: Axes, probabilities: Array, true: NDArray[np.int64]) -> None:
     ax.figure.colorbar(mesh, ax=ax, label="share of the true class")
 
 
-def _steps(
+def steps(
     ax: Axes, values: Sequence[Array], window: tuple[float, float], methods: Sequence[Method], labels: Sequence[str]
 ) -> None:
     """Histograms as outlines, the first one filled; head room for the legend."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,20 +65,27 @@ class ValidationSample:
         return joined
 
 
-def write_csv(path: Path, columns: Mapping[str, NDArray]) -> None:
-    """One row per event; several values become columns <branch>_0, <branch>_1, ...; float32 reads back exactly."""
-    names, values, formats = [], [], []
-    for name, array in columns.items():
-        wide = array.reshape(len(array), -1)
-        names += [name] if wide.shape[1] == 1 else [f"{name}_{i}" for i in range(wide.shape[1])]
-        formats += ["%d" if np.issubdtype(array.dtype, np.integer) else "%.9g"] * wide.shape[1]
-        values.append(wide)
+def write_csv(path: Path, columns: Mapping[str, NDArray] | Iterable[Mapping[str, NDArray]]) -> None:
+    """One row per event; several values become columns <branch>_0, <branch>_1, ...; float32 reads back exactly.
+
+    `columns` may come in portions with the same names: then only one is in memory.
+    """
     part = path.with_name(path.name + ".part")
     with part.open("w", encoding="utf-8") as file:
-        file.write(",".join(names) + "\n")
-        for start in range(0, len(values[0]), CSV_ROWS):
-            rows = [wide[start : start + CSV_ROWS].astype(np.float64) for wide in values]
-            np.savetxt(file, np.concatenate(rows, 1), fmt=formats, delimiter=",")
+        for number, portion in enumerate([columns] if isinstance(columns, Mapping) else columns):
+            names: list[str] = []
+            values: list[NDArray] = []
+            formats: list[str] = []
+            for name, array in portion.items():
+                wide = array.reshape(len(array), -1)
+                names += [name] if wide.shape[1] == 1 else [f"{name}_{i}" for i in range(wide.shape[1])]
+                formats += ["%d" if np.issubdtype(array.dtype, np.integer) else "%.9g"] * wide.shape[1]
+                values.append(wide)
+            if number == 0:
+                file.write(",".join(names) + "\n")
+            for start in range(0, len(values[0]), CSV_ROWS):
+                rows = [wide[start : start + CSV_ROWS].astype(np.float64) for wide in values]
+                np.savetxt(file, np.concatenate(rows, 1), fmt=formats, delimiter=",")
     os.replace(part, path)
 
 

@@ -19,7 +19,7 @@ from xecgnn.evaluation.panels import Method
 from xecgnn.evaluation.statistics import bins, mean_with_error, profile, quantile_with_error
 from xecgnn.tasks import AXES, Axis, Task
 
-__all__ = ["figures", "write_profile"]
+__all__ = ["STYLE", "build_methods", "figures", "new_page", "usable_events", "write_profile"]
 
 Array = NDArray[np.float64]
 STYLE: Any = {  # fonttype 42: text stays text
@@ -32,7 +32,8 @@ STYLE: Any = {  # fonttype 42: text stays text
 PAGE = (11.7, 8.3)  # A4 landscape, inches
 # Colours of Okabe and Ito, distinct for the colour-blind; the network first.
 LOOKS = [("#0072B2", "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D")]
-ABSCISSAE = ("emiAng", "energyTruth", "uvwTruth")
+ABSCISSAE = {branch: AXES[branch] for branch in ("emiAng", "energyTruth", "uvwTruth")}
+PANELS = 6  # abscissae on a page
 
 
 def write_profile(
@@ -54,45 +55,60 @@ def write_profile(
     os.replace(part, path)
 
 
-def figures(
-    task: Task, predictions: Mapping[str, NDArray], truth: Mapping[str, NDArray], run_name: str
-) -> Iterator[Figure]:
-    """The pages of `write_profile`. Events count where the target is known and all predictions are finite."""
-    target = torch.tensor(truth[task.branch]).reshape(len(truth[task.branch]), -1)
-    known = task.valid(target).numpy()
+def usable_events(task: Task, predictions: Mapping[str, NDArray], target: NDArray) -> NDArray[np.bool_]:
+    """Events (E,) whose target is known and whose predictions are all finite."""
+    known = task.valid(torch.tensor(target).reshape(len(target), -1)).numpy()
     for values in predictions.values():
         known = known & np.isfinite(values).reshape(len(values), -1).all(1)
+    return known
+
+
+def figures(
+    task: Task,
+    predictions: Mapping[str, NDArray],
+    truth: Mapping[str, NDArray],
+    run_name: str,
+    abscissae: Mapping[str, Sequence[Axis]] = ABSCISSAE,
+) -> Iterator[Figure]:
+    """The pages of `write_profile`, from the usable events; `abscissae`: axes of the branches to profile along."""
+    known = usable_events(task, predictions, truth[task.branch])
     footer = f"{run_name}   |   task {task.name}   |   {known.sum()} validation events"
     if not known.any():
-        yield _page("No event has a known target and a finite prediction", footer)
+        yield new_page("No event has a known target and a finite prediction", footer)
         return
-    target = target[torch.as_tensor(known)].double()
+    target = torch.tensor(truth[task.branch][known]).reshape(known.sum(), -1).double()
     if not task.axes:
-        figure = _page("Predicted and true classes", footer)
+        figure = new_page("Predicted and true classes", footer)
         panels.confusion(figure.subplots(), next(iter(predictions.values()))[known], target[:, 0].long().numpy())
         yield figure
         return
-    methods = _methods(task, {title: values[known] for title, values in predictions.items()}, target)
-    yield _overview(_page("Residuals", footer), task, methods, task.shown(target).numpy())
-    abscissae = _abscissae(truth, known)
-    if not abscissae:
-        return
+    methods = build_methods(task, {title: values[known] for title, values in predictions.items()}, target)
+    yield _overview(new_page("Residuals", footer), task, methods, task.shown(target).numpy())
+    varying = _varying(truth, known, abscissae)
+    for start in range(0, len(varying), PANELS):
+        yield from _profile_pages(task, methods, varying[start : start + PANELS], footer)
+
+
+def _profile_pages(
+    task: Task, methods: Sequence[Method], abscissae: Sequence[tuple[Axis, Array]], footer: str
+) -> Iterator[Figure]:
+    """One page for the joint error, where there is one, and one per quantity."""
     joint = task.joint_error
     if joint is not None:
-        figure = _page(f"68 % quantile of the {joint.name.replace('_', ' ')}", footer)
+        figure = new_page(f"68 % quantile of the {joint.name.replace('_', ' ')}", footer)
         yield _profiles(figure, methods, abscissae, f"68 % of {joint.label}", [m.errors[:, 0] for m in methods])
     for column, axis in enumerate(task.axes):
         unit = axis.unit if joint else list(task.resolutions.values())[column]
         errors = [np.abs(m.residuals[:, column]) if joint else m.errors[:, column] for m in methods]
         relative = "" if unit == axis.unit else f" / {axis.symbol}"
-        figure = _page(f"{axis.symbol}: 68 % quantile and mean of the residuals", footer)
+        figure = new_page(f"{axis.symbol}: 68 % quantile and mean of the residuals", footer)
         label = f"68 % of |Δ{axis.symbol}|{relative} [{unit}]"
         residuals = [m.residuals[:, column] for m in methods]
         yield _profiles(figure, methods, abscissae, label, errors, f"bias [{axis.unit}]", residuals)
 
 
-def _methods(task: Task, predictions: Mapping[str, NDArray], target: torch.Tensor) -> list[Method]:
-    """Residuals and errors of each prediction against the target (E, width)."""
+def build_methods(task: Task, predictions: Mapping[str, NDArray], target: torch.Tensor) -> list[Method]:
+    """Residuals and errors of each prediction against the target (E, width), float64."""
     methods = []
     for (title, values), (color, marker) in zip(predictions.items(), LOOKS, strict=False):
         predicted = torch.as_tensor(values).double().reshape(target.shape)
@@ -101,13 +117,15 @@ def _methods(task: Task, predictions: Mapping[str, NDArray], target: torch.Tenso
     return methods
 
 
-def _abscissae(truth: Mapping[str, NDArray], rows: NDArray[np.bool_]) -> list[tuple[Axis, Array]]:
+def _varying(
+    truth: Mapping[str, NDArray], rows: NDArray[np.bool_], abscissae: Mapping[str, Sequence[Axis]]
+) -> list[tuple[Axis, Array]]:
     """Quantities that vary over the sample, (E,) each in shown units."""
     found = []
-    for branch in ABSCISSAE:
+    for branch, axes in abscissae.items():
         if branch in truth:
             values = truth[branch][rows].reshape(rows.sum(), -1)
-            for column, axis in enumerate(AXES[branch]):
+            for column, axis in enumerate(axes):
                 shown = values[:, column].astype(np.float64) * axis.scale
                 if bins(shown[np.isfinite(shown)]):
                     found.append((axis, shown))
@@ -157,7 +175,8 @@ def _profiles(
     return figure
 
 
-def _page(title: str, footer: str) -> Figure:
+def new_page(title: str, footer: str) -> Figure:
+    """An empty page with its title and, at the bottom, what it was drawn from."""
     figure = Figure(figsize=PAGE, layout="constrained")
     figure.suptitle(title, fontsize=12, x=0.01, ha="left")
     figure.supxlabel(footer, fontsize=8, color="0.4", x=0.99, ha="right")

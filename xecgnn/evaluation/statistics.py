@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from xecgnn.tasks.metrics import QUANTILE
 
-__all__ = ["Profile", "bins", "mean_with_error", "profile", "quantile_with_error"]
+__all__ = ["TAIL", "Profile", "bins", "in_tail", "mean_with_error", "profile", "quantile_with_error"]
 
 Array = NDArray[np.float64]
 Estimate = tuple[float, float, float]  # value, lower and upper end of its 68 % interval
 BINS = 12
 MIN_EVENTS = 20  # in a bin that is shown
+TAIL = 3.0  # a residual beyond so many 68 % widths is in the tail
 
 
 class Profile(NamedTuple):
@@ -47,6 +48,12 @@ def quantile_with_error(values: Array) -> Estimate:
     half = np.sqrt(p * (1 - p) / n)
     low, middle, high = np.quantile(values, [max(p - half, 0), p, min(p + half, 1)])
     return middle, low, high
+
+
+def in_tail(residuals: Array) -> NDArray[np.bool_]:
+    """Residuals (E,) larger than TAIL times the 68 % quantile of their sizes."""
+    size = np.abs(residuals)
+    return size > TAIL * np.quantile(size, QUANTILE)
 
 
 def mean_with_error(values: Array) -> Estimate:

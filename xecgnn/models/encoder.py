@@ -113,7 +113,10 @@ class Encoder(nn.Module):
             KeyError: if a face is missing.
             ValueError: if a face has another number of sensors.
         """
-        nodes, seen = self.normalized(x, visible, message_passing)
+        return self.face_features(*self.normalized(x, visible, message_passing), message_passing)
+
+    def face_features(self, nodes: Nodes, seen: Nodes, message_passing: bool = False) -> FaceFeatures:
+        """`features` of what `normalized` gives."""
         out: Nodes = {}
         for encoder in (self.lattice, self.hex):
             faces = {node: nodes[node] for node in encoder.inputs}

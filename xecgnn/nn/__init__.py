@@ -6,6 +6,7 @@ from xecgnn.nn.block import GRN, Block, DropPath, Resample
 from xecgnn.nn.face_encoder import HexEncoder, LatticeEncoder
 from xecgnn.nn.hex_conv import HexConv
 from xecgnn.nn.lattice_conv import LatticeConv
+from xecgnn.nn.masking import Masker, MaskingConfig, TimeMaskingConfig
 from xecgnn.nn.normalizer import NormalizationConfig, Normalizer
 from xecgnn.nn.pooling import GridPool, MeanPool
 from xecgnn.nn.position import PositionEmbedding
@@ -23,6 +24,8 @@ __all__ = [
     "LatticeConv",
     "LatticeEncoder",
     "LatticeTopology",
+    "Masker",
+    "MaskingConfig",
     "MeanPool",
     "NormalizationConfig",
     "Normalizer",
@@ -30,5 +33,6 @@ __all__ = [
     "Resample",
     "Spread",
     "SpreadTopology",
+    "TimeMaskingConfig",
     "Topology",
 ]

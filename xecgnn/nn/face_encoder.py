@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,8 @@ def level_name(node: str, level: int) -> str:
 class FaceEncoder(nn.Module):
     """Runs `layers` over the faces; each layer shares its weights among them.
 
-    Subclasses add the layers in order.
+    Subclasses add the layers in order. In the dense execution faces of one layout go through together, the events of
+    one after those of the other: fewer and larger operations.
 
     Args:
         inputs: node types of the first level.
@@ -44,6 +45,8 @@ class FaceEncoder(nn.Module):
     def __init__(self, inputs: Iterable[str]) -> None:
         super().__init__()
         self.inputs = tuple(inputs)
+        self.levels = {node: [node] for node in self.inputs}  # node types of a face, from the first level to the last
+        self.layouts: dict[str, tuple[Hashable, ...]] = dict.fromkeys(self.inputs, ())
         self.layers = nn.ModuleList()
         self.topologies = ModuleDict()
 
@@ -53,6 +56,12 @@ class FaceEncoder(nn.Module):
             warnings.filterwarnings("ignore", message="There exist node types")
             self.layers.append(HeteroConv(dict.fromkeys(topologies, layer)))
         self.topologies.update(topologies)
+        for node, levels in self.levels.items():
+            for source, _, target in topologies:
+                if source == levels[-1]:
+                    self.layouts[node] += (topologies[source, _, target].layout,)
+                    levels += [target] * (target != source)
+                    break
 
     def forward(self, x: Nodes, visible: Nodes | None = None, message_passing: bool = False) -> tuple[Nodes, Nodes]:
         """Features (B * N, C) of the first level -> features of the last level, and the visibility of all levels.
@@ -67,12 +76,37 @@ class FaceEncoder(nn.Module):
         for (source, _, target), topology in topologies.items():  # in the order of the layers
             if source in levels and target not in levels:
                 levels[target] = topology.pool_visible(levels[source])
-        arguments = self._message_arguments(x) if message_passing else layer_arguments(topologies)
+        if message_passing:
+            return self._run(x, levels, self._message_arguments(x)), levels
+        alike: dict[Hashable, list[str]] = {}
+        for node, layout in self.layouts.items():
+            alike.setdefault(layout or node, []).append(node)
+        faces = list(alike.values())
+        first = {node for face, *_ in faces for node in self.levels[face]}
+        arguments = layer_arguments({edge: t for edge, t in topologies.items() if edge[0] in first})
+        x = self._run(self._stacked(x, faces), self._stacked(levels, faces), arguments)
+        return self._unstacked(x, faces), levels
+
+    def _run(self, x: Nodes, levels: Nodes, arguments: dict[str, dict[EdgeType, Any]]) -> Nodes:
         for layer in self.layers:
-            x = layer(x, **arguments, visible_dict=levels)
-            if len(x) != len(self.inputs):  # HeteroConv skips what has no edges without a word
-                raise RuntimeError(f"{', '.join(self.inputs)} went into a layer, only {', '.join(x)} came out")
-        return x, levels
+            out = layer(x, **arguments, visible_dict=levels)
+            if len(out) != len(x):  # HeteroConv skips what has no edges without a word
+                raise RuntimeError(f"{', '.join(x)} went into a layer, only {', '.join(out)} came out")
+            x = out
+        return x
+
+    def _stacked(self, x: Nodes, alike: list[list[str]]) -> Nodes:
+        """Nodes of faces that are alike, one face after the other, under the node type of the first."""
+        columns = [nodes for faces in alike for nodes in zip(*(self.levels[face] for face in faces), strict=True)]
+        return {n: torch.cat([x[n], *(x[m] for m in more)]) if more else x[n] for n, *more in columns if n in x}
+
+    def _unstacked(self, x: Nodes, alike: list[list[str]]) -> Nodes:
+        """Inverse of `_stacked` for nodes of the last level."""
+        parts: Nodes = {}
+        for faces in alike:
+            last = [self.levels[face][-1] for face in faces]
+            parts |= zip(last, x[last[0]].unflatten(0, (len(last), -1)), strict=True)
+        return {levels[-1]: parts[levels[-1]] for levels in self.levels.values()}
 
     def _message_arguments(self, x: dict[str, Tensor]) -> dict[str, dict[EdgeType, Any]]:
         topologies = dict(self.topologies.items())

@@ -75,13 +75,15 @@ class HexConv(MessagePassing):
     def _attend(
         self, x: Tensor, source: Tensor, target: Tensor, topology: HexTopology, visible: Tensor | None
     ) -> Tensor:
-        present = topology.present.unsqueeze(-1)  # [N, K, 1]
+        present = topology.present.unsqueeze(-1).expand(-1, -1, self.heads)  # [N, K, H]
         if visible is not None:
-            present = present & (topology.gather(visible) > 0)  # [B, N, K, 1]
+            present = present & (topology.gather(visible) > 0)  # [B, N, K, H]
         target = target.view(-1, topology.num_target, 1, self.channels)
         score = self._score(topology.gather(source) + target + self.tap)  # [B, N, K, H]
         score = score.masked_fill(~present, torch.finfo(score.dtype).min)
-        alpha = score.softmax(2) * present  # after the softmax too: a node without visible neighbours gets zero
+        alpha = score.softmax(2)
+        if visible is not None:
+            alpha = alpha * present  # after the softmax too: a node without visible neighbours gets zero
         value = (topology.gather(x) * self.weight).unflatten(-1, (self.heads, -1))  # [B, N, K, H, C/H]
         return (alpha.unsqueeze(-1) * value).sum(2).view(-1, self.channels)
 

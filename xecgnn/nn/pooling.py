@@ -114,4 +114,6 @@ class LightWeights(nn.Module):
 def by_head(x: Tensor, weights: Tensor) -> Tensor:
     """(B * N, C) times weights (B * N, heads); each head has its share of the channels, one after the other."""
     heads, channels = weights.size(-1), x.size(-1)
-    return x * weights.index_select(1, torch.arange(channels, device=x.device) * heads // channels)
+    owner = torch.arange(channels, device=x.device) * heads // channels
+    share = (torch.arange(heads, device=x.device).unsqueeze(1) == owner).to(weights.dtype)  # [heads, C] of 0 and 1
+    return x * (weights @ share)  # a product: onnxruntime gathers columns ten times more slowly

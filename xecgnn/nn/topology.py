@@ -6,7 +6,7 @@ One `Topology` has two forms with the same meaning: tables for the dense executi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ class Topology(nn.Module):
     num_source: int
     num_target: int
     num_taps: int
+    layout: Hashable  # the same for topologies with the same edges
 
     def event_edges(self) -> tuple[Tensor, Tensor]:
         """Edges of one event: `edge_index` (2, E), row 0 source and row 1 target, and the tap of each edge (E,)."""
@@ -73,6 +74,7 @@ class LatticeTopology(Topology):
         self.kernel, self.stride, self.padding = kernel, stride, padding
         self.num_source, self.num_target = source_shape[0] * source_shape[1], rows * cols
         self.num_taps = kernel[0] * kernel[1]
+        self.layout = (source_shape, kernel, stride, padding)
 
     def event_edges(self) -> tuple[Tensor, Tensor]:
         (rows, cols), (height, width) = self.target_shape, self.source_shape
@@ -105,6 +107,7 @@ class HexTopology(Topology):
         table = torch.as_tensor(np.asarray(neighbors), dtype=torch.long)
         self.num_source = self.num_target = table.size(0)
         self.num_taps = table.size(1)
+        self.layout = (tuple(table.shape), table.numpy().tobytes())
         self.register_buffer("neighbors", table.clamp(min=0).flatten(), persistent=False)
         self.register_buffer("present", table >= 0, persistent=False)
 

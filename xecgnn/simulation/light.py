@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from xecgnn.detector import Detector
 from xecgnn.simulation.constants import Constants
 from xecgnn.simulation.shower import Showers
-from xecgnn.simulation.solid_angle import disc_solid_angle, square_solid_angle
+from xecgnn.simulation.solid_angle import disc_solid_angle, sensor_sides, square_solid_angle
 from xecgnn.simulation.volume import XenonVolume
 
 __all__ = ["LightModel"]
@@ -54,7 +54,7 @@ class LightModel:
         self._size = np.array([kind.size for kind in kinds])
         self._is_square = np.array([kind.shape == "square" for kind in kinds])
         self._area = np.array([kind.area for kind in kinds])
-        self._sides = _sides(detector.normal)
+        self._sides = sensor_sides(detector.normal)
         self._centre = detector.position.mean(axis=0)  # squared distances from here lose least to rounding
         self._attenuation = 1 / constants.absorption_length + 1 / constants.scattering_length
         self._tiles = self._build_tiles(volume)
@@ -157,11 +157,3 @@ class LightModel:
         parts = [slice(first, min(first + width, len(near))) for first in range(0, len(near), width)]
         terms = [np.asarray(term.T, dtype=np.float32) for term in (square, height, horizon, near)]
         return [_Tile(part, *(np.ascontiguousarray(term[..., part]) for term in terms)) for part in parts]
-
-
-def _sides(normal: Floats) -> Floats:
-    """Unit vectors (S, 2, 3) along the sides of sensors with normals (S, 3): one as near to the beam axis as can be."""
-    along = np.where(np.abs(normal[:, 2:]) < 0.9, [0.0, 0.0, 1.0], [1.0, 0.0, 0.0])
-    across = np.cross(normal, along)
-    across /= np.linalg.norm(across, axis=1, keepdims=True)
-    return np.stack([np.cross(across, normal), across], axis=1)

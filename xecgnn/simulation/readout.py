@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from xecgnn.detector import Detector
 from xecgnn.simulation.constants import Constants
 
-__all__ = ["Readings", "Readout", "dead_mask", "read_dead_channels"]
+__all__ = ["Readings", "Readout", "dead_mask"]
 
 Singles = NDArray[np.float32]
 
@@ -77,17 +76,3 @@ def dead_mask(detector: Detector, dead: Iterable[int] | None) -> NDArray[np.bool
     mask = np.zeros(detector.num_sensors, dtype=bool)
     mask[ids] = True
     return mask
-
-
-def read_dead_channels(path: str | Path) -> list[int]:
-    """Sensor ids in a text file: separated by white space or commas, `#` starts a comment."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no file of dead channels {str(path)!r}")
-    ids: list[int] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        for word in line.split("#")[0].replace(",", " ").split():
-            if not word.isdigit():
-                raise ValueError(f"{path}, line {number}: {word!r} is not a sensor id")
-            ids.append(int(word))
-    return ids

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import elliprf, elliprj
 
-__all__ = ["disc_solid_angle", "square_solid_angle"]
+__all__ = ["disc_solid_angle", "sensor_sides", "square_solid_angle"]
 
 Floats = NDArray[np.float64]
 
@@ -22,6 +22,14 @@ def square_solid_angle(x: ArrayLike, y: ArrayLike, h: ArrayLike, half_width: Arr
         for b in (half_width - y, half_width + y):
             total += np.arctan2(a * b, h * np.sqrt(a * a + b * b + h * h))
     return total
+
+
+def sensor_sides(normal: Floats) -> Floats:
+    """Unit vectors (S, 2, 3) along the sides of sensors with normals (S, 3): one as near to the beam axis as can be."""
+    along = np.where(np.abs(normal[:, 2:]) < 0.9, [0.0, 0.0, 1.0], [1.0, 0.0, 0.0])
+    across = np.cross(normal, along)
+    across /= np.linalg.norm(across, axis=1, keepdims=True)
+    return np.stack([np.cross(across, normal), across], axis=1)
 
 
 def disc_solid_angle(rho: ArrayLike, h: ArrayLike, radius: ArrayLike) -> Floats:

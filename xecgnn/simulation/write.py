@@ -7,11 +7,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from xecgnn.data.dead_channels import read_dead_channels
 from xecgnn.data.writer import TreeWriter
 from xecgnn.detector import load_detector
 from xecgnn.names import BRANCHES, SENSOR
 from xecgnn.simulation.config import SimulationConfig
-from xecgnn.simulation.readout import read_dead_channels
 from xecgnn.simulation.simulate import simulate_blocks
 
 __all__ = ["write_simulation"]
@@ -36,7 +36,7 @@ def write_simulation(config: SimulationConfig, progress: bool = True) -> Path:
         sample=config.sample,
         seed=config.seed,
         pileup=config.pileup,
-        dead=read_dead_channels(config.dead_channels) if config.dead_channels else None,
+        dead=read_dead_channels(config.dead_channels, detector.num_sensors) if config.dead_channels else None,
         all_branches=config.all_branches,
     )
     first = next(blocks)  # mistakes show before a file is begun

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from xecgnn.settings import Settings
 
-__all__ = ["CheckpointConfig", "LoggingConfig", "TrainingConfig"]
+__all__ = ["CheckpointConfig", "LoggingConfig", "ReconstructionLossConfig", "TrainingConfig"]
 
 
 class TrainingConfig(Settings):
@@ -37,6 +37,10 @@ class TrainingConfig(Settings):
     amp: Literal["auto", "none", "bf16", "fp16"] = Field(
         "auto", description="mixed precision (auto: bf16 on a GPU that has it)"
     )
+    freeze_encoder: bool = Field(False, description="keep face encoders and Transformer as they were loaded")
+    encoder_lr_factor: float = Field(
+        1.0, gt=0, description="factor on the learning rate of face encoders and Transformer"
+    )
     compile: bool = Field(False, description="torch.compile the network")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where to train (auto: a GPU where there is one)"
@@ -61,3 +65,16 @@ class LoggingConfig(Settings):
     tensorboard: bool = Field(True, description="log to TensorBoard")
     tensorboard_dir: str = Field("runs", description="folder of the TensorBoard logs")
     progress_bar: bool = Field(True, description="show a progress bar")
+
+
+class ReconstructionLossConfig(Settings):
+    """How the error of reconstructed sensors is measured, in normalised units."""
+
+    loss_fn: Literal["smooth_l1", "l1", "mse", "huber"] = Field("smooth_l1", description="loss of a sensor")
+    loss_beta: float = Field(1.0, gt=0, description="where smooth_l1 and huber turn linear")
+    npho_weight: float = Field(1.0, ge=0, description="weight of the photon counts")
+    time_weight: float = Field(1.0, ge=0, description="weight of the times")
+    time_npho_threshold: float | None = Field(
+        None, description="npho above which a time counts (null: normalization.npho_threshold)"
+    )
+    npho_alpha: float = Field(0.0, ge=0, description="sensors weigh (npho + 1)^alpha in the loss of npho (0: equally)")

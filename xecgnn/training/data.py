@@ -22,7 +22,7 @@ class EventDataModule(pl.LightningDataModule):
         detector: detector the files were recorded with.
         config: files and reading settings.
         seed: of the shuffling.
-        tasks: names of the tasks, whose truth branches the files must have.
+        tasks: names of the tasks, whose truth branches the files must have; none where nothing is known but readings.
     """
 
     def __init__(self, detector: Detector, config: DataConfig, seed: int, tasks: list[str]) -> None:
@@ -65,8 +65,8 @@ class EventDataModule(pl.LightningDataModule):
         """
         self.train_dataloader()
         self.val_dataloader()
-        branches = [TARGETS[name] for name in self.tasks]
-        read_events(self.config.val_path, branches=branches, config=self.config, stop=1)
+        if branches := [TARGETS[name] for name in self.tasks]:
+            read_events(self.config.val_path, branches=branches, config=self.config, stop=1)
 
     def training_targets(self) -> Mapping[str, np.ndarray]:
         """Targets of the whole training sample, (E, width) or (E,) for each task; readings are not touched."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
+from torch import nn
 
 __all__ = ["WarmEMA"]
 
@@ -25,6 +26,11 @@ class WarmEMA(WeightAveraging):
         self.decay = decay
         self._step = 0
         self._swapped = False
+
+    @property
+    def average(self) -> nn.Module | None:
+        """The module with averaged weights, once fitting has begun."""
+        return self._average_model
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         if step_idx is None:

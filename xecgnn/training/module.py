@@ -7,11 +7,13 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from xecgnn.names import INVALID_VALUE
 from xecgnn.training.checkpoint import KEY
 from xecgnn.training.config import TrainingConfig
+from xecgnn.training.metrics.tracker import compute_grad_norm
 from xecgnn.training.objective import Objective
 from xecgnn.training.schedule import build_optimizer, build_schedule
 
@@ -37,6 +39,15 @@ class TrainingModule(pl.LightningModule):
         self.config = config
         self.seed = seed
         self.info = info
+        for part in objective.backbone if config.freeze_encoder else ():
+            part.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> TrainingModule:
+        """A frozen backbone has no dropout either."""
+        super().train(mode)
+        for part in self.objective.backbone if self.config.freeze_encoder else ():
+            part.eval()
+        return self
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # A mixed radix: consecutive batches, epochs and ranks must not share streams.
@@ -61,6 +72,14 @@ class TrainingModule(pl.LightningModule):
             on_step=False, on_epoch=True, batch_size=size, sync_dist=True,
         )  # fmt: skip
         return loss
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clips as Lightning does, and keeps the norm from before as `grad_norm`: it is needed in any case."""
+        self.grad_norm = compute_grad_norm(self)
+        if gradient_clip_val:
+            nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, self.grad_norm)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self.objective.update_metrics(batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,11 @@ class Objective(nn.Module):
     """What is trained: owns the network, makes a loss of a batch, and measures it on validation data."""
 
     model: nn.Module
+
+    @property
+    def backbone(self) -> tuple[nn.Module, ...]:
+        """What fine-tuning starts from, and may freeze: face encoders and Transformer."""
+        return cast(nn.Module, self.model.encoder), cast(nn.Module, self.model.fusion)
 
     def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean loss of the batch, and named scalars worth logging."""

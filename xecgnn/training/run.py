@@ -9,6 +9,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from xecgnn.training.config import LoggingConfig, TrainingConfig
 from xecgnn.training.ema import WarmEMA
-from xecgnn.training.monitor import SystemMonitor
+from xecgnn.training.metrics import MetricsCallback
 
 __all__ = [
     "BEST",
     "LAST",
     "build_loggers",
     "build_trainer",
+    "dated",
     "fit",
     "log_artifacts",
     "make_run_folder",
@@ -52,6 +54,11 @@ def make_run_folder(artifacts_dir: str, run_name: str) -> Path:
         hint = f", or continue it with --resume_from {last}" if last.exists() else ""
         raise FileExistsError(f"{folder} exists; choose another --run_name{hint}")
     return folder
+
+
+def dated(name: str) -> str:
+    """A run name of its own: name, date and time."""
+    return f"{name}_{datetime.now():%Y%m%d_%H%M%S}"
 
 
 def reuse_freed_memory() -> None:
@@ -143,7 +150,7 @@ def build_trainer(config: TrainingConfig, folder: Path, loggers: list[Logger], p
     callbacks: list[Callback] = [
         _checkpoint(folder, BEST, "val_loss"),
         _checkpoint(folder, LAST, None),
-        SystemMonitor(),
+        MetricsCallback(folder),
     ]
     if config.ema_decay >= 0:
         callbacks.insert(0, WarmEMA(config.ema_decay))

@@ -15,14 +15,26 @@ __all__ = ["build_optimizer", "build_schedule", "cosine_factor"]
 
 
 def build_optimizer(module: nn.Module, config: TrainingConfig) -> AdamW:
-    """AdamW; vectors (biases, norms, GRN) and embeddings are not decayed, as is usual for ConvNeXt and Transformers."""
-    decayed: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
+    """AdamW; vectors (biases, norms, GRN) and embeddings are not decayed, as is usual for ConvNeXt and Transformers.
+
+    Face encoders and Transformer have `encoder_lr_factor` times the learning rate.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            (free if parameter.ndim <= 1 or "embedding" in name else decayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    return AdamW(groups, lr=config.lr)
+            slow = config.encoder_lr_factor != 1 and name.startswith(("model.encoder.", "model.fusion."))
+            free = parameter.ndim <= 1 or "embedding" in name
+            groups.setdefault((slow, free), []).append(parameter)
+    return AdamW(
+        [
+            {
+                "params": parameters,
+                "lr": config.lr * (config.encoder_lr_factor if slow else 1.0),
+                "weight_decay": 0.0 if free else config.weight_decay,
+            }
+            for (slow, free), parameters in sorted(groups.items(), key=lambda group: group[0])
+        ]
+    )
 
 
 def build_schedule(optimizer: Optimizer, config: TrainingConfig, steps_per_epoch: int) -> dict[str, Any] | None:
@@ -39,8 +51,9 @@ def build_schedule(optimizer: Optimizer, config: TrainingConfig, steps_per_epoch
         return {"scheduler": plateau, "interval": "epoch", "monitor": "val_loss"}
     if config.scheduler == "onecycle":
         peak = config.max_lr or config.lr
+        peaks = [peak * group["lr"] / config.lr for group in optimizer.param_groups]
         onecycle = OneCycleLR(
-            optimizer, peak, total_steps=steps, pct_start=config.pct_start, div_factor=max(peak / config.lr, 1.0)
+            optimizer, peaks, total_steps=steps, pct_start=config.pct_start, div_factor=max(peak / config.lr, 1.0)
         )
         return {"scheduler": onecycle, "interval": "step"}
     warmup = min(config.warmup_epochs * steps_per_epoch, steps - 1)

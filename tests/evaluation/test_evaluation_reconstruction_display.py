@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgba
+from test_evaluation_inpainting import Hide, Oracle
+
+from xecgnn.data import build_batch
+from xecgnn.evaluation.reconstruction_display import MASKED, draw_reconstruction, write_reconstructions
+from xecgnn.simulation import simulate_events
+
+
+def sensors(ax):
+    return [collection for collection in ax.collections if collection.get_array() is not None]
+
+
+def panels(figure):
+    """Colours of the sensors (S, 4) in each panel, in the order of drawing."""
+    figure.draw_without_rendering()
+    axes = [ax for ax in figure.axes if ax.get_title()]
+    return [np.concatenate([c.get_facecolor() for c in sensors(ax)]) for ax in axes], axes
+
+
+@pytest.fixture
+def event(mini):
+    rng = np.random.default_rng(0)
+    npho = rng.exponential(200, mini.num_sensors)
+    return npho, rng.uniform(0, 1e-8, mini.num_sensors), rng.random(mini.num_sensors) < 0.3
+
+
+def test_masked_sensors_are_marked_in_the_middle_only(mini, event):
+    npho, time, masked = event
+    found, axes = panels(draw_reconstruction(mini, npho, time, masked, npho, time, "an event"))
+    assert [ax.get_title() for ax in axes] == ["truth", "visible to the network", "reconstructed"] * 2
+    for row in (found[:3], found[3:]):
+        truth, hidden, restored = row
+        marked = (hidden == to_rgba(MASKED)).all(1)
+        assert marked.sum() == masked.sum()
+        np.testing.assert_array_equal(hidden[~marked], truth[~marked])
+        np.testing.assert_array_equal(truth, restored)  # a perfect prediction looks like the truth
+        assert not (truth == to_rgba(MASKED)).all(1).any()
+
+
+def test_prediction_is_shown_on_the_scale_of_the_truth(mini, event):
+    npho, time, masked = event
+    (truth, _, restored), axes = panels(draw_reconstruction(mini, npho, time, masked, 0.1 * npho))
+    assert len({collection.get_clim() for ax in axes for collection in sensors(ax)}) == 1
+    differs = (truth != restored).any(1).sum()
+    assert 0.5 * masked.sum() < differs <= masked.sum()
+    (_, _, brighter), _ = panels(draw_reconstruction(mini, npho, time, masked, 1e6 * npho))
+    assert not (brighter == to_rgba(MASKED)).all(1).any()
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0])
+def test_events_without_light_or_prediction_are_drawn(mini, value):
+    nothing, masked = np.full(mini.num_sensors, value), np.ones(mini.num_sensors, dtype=bool)
+    found, _ = panels(draw_reconstruction(mini, nothing, nothing, masked, nothing, nothing))
+    assert all((found[i] == to_rgba(MASKED)).all() for i in (1, 4))
+
+
+@pytest.mark.parametrize(("channels", "events"), [(1, 1), (2, 2)])
+def test_a_page_per_event_over_batches(mini, tmp_path, channels, events):
+    sample = simulate_events(mini, 4, seed=2)
+    batches = [build_batch(mini, sample[i : i + 1], edges=False) for i in range(4)]
+    path = tmp_path / "pages.pdf"
+    write_reconstructions(path, Oracle(mini, channels), Hide(mini, [1, 100, 200]), batches, "a run", events=events)
+    content = path.read_bytes()
+    assert len(re.findall(rb"/Type /Page\b", content)) == events
+    assert [p.name for p in tmp_path.iterdir()] == ["pages.pdf"]

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from xecgnn.data import TreeWriter
+from xecgnn.detector import angles_to_direction
+from xecgnn.evaluation.measures import GAUSSIAN_TAIL, measure_pull, measure_residuals
+from xecgnn.evaluation.profiles import build_methods
+from xecgnn.evaluation.sample import load_sample
+from xecgnn.evaluation.validation import measure, validate
+from xecgnn.evaluation.validation_plots import pull_axes, pulls, validation_pages
+from xecgnn.tasks import TasksConfig, build_tasks
+
+Columns = dict[str, np.ndarray]
+EVENTS = 400
+
+
+def columns_of(tasks: str = "emiAng energyTruth", seed: int = 1, sigma: float = 1.0) -> Columns:
+    """Truth of 400 events, predictions that spread around it, and sigmas that are right where `sigma` is 1."""
+    rng, noise = np.random.default_rng(0), np.random.default_rng(seed)
+    theta, phi = rng.uniform(1.2, 1.9, EVENTS), rng.uniform(-0.9, 0.9, EVENTS)
+    truth = {
+        "emiAng": np.stack([theta, phi], 1),
+        "energyTruth": rng.uniform(0.015, 0.06, EVENTS),
+        "timeTruth": rng.normal(1e-9, 1e-10, EVENTS),
+        "uvwTruth": rng.normal(size=(EVENTS, 3)) * 10,
+        "emiVec": angles_to_direction(theta, phi),
+        "n_gamma": rng.integers(0, 5, EVENTS),
+    }
+    spread = {"emiAng": 0.087, "energyTruth": 0.001, "timeTruth": 6e-11, "uvwTruth": 0.3, "emiVec": 0.05}
+    columns: Columns = {"run": np.full(EVENTS, 3), "event": np.arange(EVENTS)} | truth
+    for branch in tasks.split():
+        if branch in spread:
+            columns[f"pred_{branch}"] = truth[branch] + spread[branch] * noise.normal(size=truth[branch].shape)
+            columns[f"sigma_{branch}"] = np.full(truth[branch].shape, sigma * spread[branch])
+        else:
+            columns[f"pred_{branch}"] = truth[branch]
+    return {k: v.astype("int32" if k in ("run", "event") or "n_gamma" in k else "float32") for k, v in columns.items()}
+
+
+def write(path: Path, columns: Columns) -> Path:
+    layout = {k: (str(v.dtype), 1 if v.ndim == 1 else v.shape[1]) for k, v in columns.items()}
+    with TreeWriter(path, layout) as writer:
+        writer.write(columns)
+    return path
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One empty page: what the numbers are does not depend on the drawing."""
+    monkeypatch.setattr("xecgnn.evaluation.validation.validation_pages", lambda sample: iter([Figure()]))
+
+
+def residual_measures(residuals: np.ndarray) -> dict:
+    task = build_tasks(TasksConfig(angle={"enabled": False}, timing={"enabled": True}))["timing"]
+    target = np.zeros((len(residuals), 1))
+    (method,) = build_methods(task, {"a": residuals[:, None] * 1e-12}, torch.tensor(target))
+    return measure_residuals(task, method)
+
+
+def test_errors_of_all_numbers_cover_the_spread_over_samples() -> None:
+    """The quoted error of each number, and of each paired difference, is its standard deviation over samples."""
+    rng = np.random.default_rng(2)
+    values, errors = [], []
+    for _ in range(300):
+        shared = rng.normal(size=500)
+        first = residual_measures(shared + 0.5 * rng.normal(size=500))
+        second = residual_measures(shared + 0.5 * rng.normal(size=500))
+        differences = [second[key].minus(first[key]) for key in first]
+        values.append([m.value for m in first.values()] + [value for value, _ in differences])
+        errors.append([m.error for m in first.values()] + [error for _, error in differences])
+        keys = list(first)
+    names = keys + [f"difference of {key}" for key in keys]
+    ratio = np.mean(errors, 0) / np.std(values, 0)
+    for name, found in zip(names, ratio, strict=True):
+        assert found == pytest.approx(1, abs=0.25 if "tail" in name else 0.15), name
+    paired, alone = np.mean(errors, 0)[keys.index("time_bias") + len(keys)], np.mean(errors, 0)[keys.index("time_bias")]
+    assert paired < 0.8 * alone  # what both share cancels
+
+
+def test_a_gaussian_has_the_expected_tail_and_pulls() -> None:
+    sample = np.random.default_rng(3).normal(size=200_000)
+    measures = residual_measures(60 * sample)
+    assert abs(measures["time_tail"].value - GAUSSIAN_TAIL) < 4 * measures["time_tail"].error
+    assert measures["time_rms"].value == pytest.approx(60, rel=0.01)
+    expected = {"mean": 0, "width": 1, "coverage_1sigma": 68.27, "coverage_2sigma": 95.45}
+    for key, found in measure_pull(sample).items():
+        assert abs(found.value - expected[key]) < 4 * found.error
+
+
+def test_pulls_wrap_phi_and_leave_out_what_has_no_sigma() -> None:
+    tasks = build_tasks(TasksConfig(angleVec={"enabled": True}))
+    true, predicted = np.array([[1.5, np.pi - 0.01]] * 3), np.array([[1.5, -np.pi + 0.01]] * 3)
+    pull, residual, size = pulls(tasks["angle"], predicted, np.array([[0.1, 0.02], [0.1, 0.0], [np.nan, 0.1]]), true)
+    np.testing.assert_allclose(pull, [[0, 1]], atol=1e-9)
+    np.testing.assert_allclose(np.degrees(0.02), size[0, 1])
+    np.testing.assert_allclose(residual[0], [0, np.degrees(0.02)], atol=1e-9)
+    vector = np.array([[-1.0, 0.0, 0.0]])
+    pull, _, _ = pulls(tasks["angleVec"], vector + 0.1, np.full((1, 3), 0.1), vector)
+    np.testing.assert_allclose(pull, [[1, 1, 1]])
+    assert [axis.name for axis in pull_axes(tasks["angleVec"])] == ["emiVec_0", "emiVec_1", "emiVec_2"]
+
+
+def test_files_hold_what_was_put_in(tmp_path: Path, pages: None) -> None:
+    columns = columns_of("emiAng energyTruth timeTruth uvwTruth emiVec n_gamma", sigma=2.0)
+    columns["pred_energyTruth"] += np.float32(0.0005)
+    result = validate(write(tmp_path / "out.root", columns), tmp_path / "folder")
+    assert [path.name for path in result.files] == ["validation.pdf", "validation.json", "validation.md"]
+    assert not list(tmp_path.rglob("*.part"))
+    assert result.files[2].read_text() == result.text
+    tasks = json.loads(result.files[1].read_text())["tasks"]
+    assert list(tasks) == ["angle", "energy", "timing", "uvwFI", "angleVec", "n_gamma"]
+    energy = tasks["energy"]["residuals"]["network"]
+    residual = 1e3 * (columns["pred_energyTruth"].astype(float) - columns["energyTruth"])
+    assert energy["energy_bias"]["value"] == pytest.approx(residual.mean())
+    assert energy["energy_width_68"]["value"] == pytest.approx(np.quantile(np.abs(residual), 0.68))
+    assert energy["energy_bias"]["low"] < energy["energy_bias"]["value"] < energy["energy_bias"]["high"]
+    pull = tasks["uvwFI"]["pulls"]["network"]["w"]
+    assert pull["width"]["value"] == pytest.approx(0.5, abs=0.05)
+    assert pull["coverage_1sigma"]["value"] == pytest.approx(95.4, abs=3)
+    assert tasks["n_gamma"]["residuals"]["network"]["accuracy"]["value"] == 100
+    for name, quantity in {"angle": "resolution_deg", "timing": "time_resolution_68"}.items():
+        entry = tasks[name]["residuals"]["network"][quantity]
+        row = rf"\| {quantity} \[{entry['unit']}\] +\| ([\d.]+) ± [\d.]+ +\|"
+        assert float(re.findall(row, result.text)[0]) == pytest.approx(entry["value"], rel=0.01)
+    with pytest.raises(FileExistsError, match=r"validation.pdf exists; .* --overwrite"):
+        validate(tmp_path / "out.root", tmp_path / "folder")
+
+
+def test_two_runs_are_matched_event_by_event(tmp_path: Path, pages: None) -> None:
+    first, second = columns_of("energyTruth"), columns_of("energyTruth", seed=2)
+    order = np.random.default_rng(0).permutation(EVENTS)[:300]
+    a = write(tmp_path / "a.root", first)
+    b = write(tmp_path / "b.root", {name: values[np.append(order, order[0])] for name, values in second.items()})
+    result = validate(a, tmp_path / "ab", compare=b)
+    facts = json.loads(result.files[1].read_text())
+    assert (facts["events"], facts["events_in_input"]) == (300, EVENTS)
+    assert facts["duplicates"] == {str(a): 0, str(b): 1}
+    assert "1 events (run, event) are in" in result.text
+    chosen = np.sort(order)
+    for title, columns in {"a": first, "b": second}.items():
+        residual = 1e3 * (columns["pred_energyTruth"].astype(float) - columns["energyTruth"])[chosen]
+        assert facts["tasks"]["energy"]["residuals"][title]["energy_bias"]["value"] == pytest.approx(residual.mean())
+    difference = 1e3 * (second["pred_energyTruth"].astype(float) - first["pred_energyTruth"])[chosen]
+    found = facts["tasks"]["energy"]["differences"]["b"]
+    assert found["energy_bias"]["value"] == pytest.approx(difference.mean())
+    assert "| b - a" in result.text
+    copy = write(tmp_path / "copy.root", first)
+    assert re.search(r"energy_bias \[MeV\] .* \| 0 +\|", validate(a, tmp_path / "aa", compare=copy).text)
+    with pytest.raises(ValueError, match=r"a.root: compared with itself"):
+        load_sample(a, a)
+    elsewhere = write(tmp_path / "c.root", second | {"run": second["run"] + 1})
+    with pytest.raises(ValueError, match=r"a.root and .*c.root have no event \(run, event\) in common"):
+        load_sample(a, elsewhere)
+
+
+def test_another_reconstruction_in_the_same_file(tmp_path: Path, pages: None) -> None:
+    columns = columns_of()
+    columns["EGamma"] = columns["energyTruth"] * np.float32(1.1)
+    columns["EGamma"][:7] = 1e10
+    columns["reco_emiAng"] = columns["emiAng"]
+    path = write(tmp_path / "out.root", columns)
+    facts = json.loads(validate(path, tmp_path, reference=["energyTruth=EGamma", "reco_"]).files[1].read_text())
+    energy = facts["tasks"]["energy"]
+    assert energy["events"] == EVENTS - 7
+    assert facts["invalid"]["energy"] == {"network": 0, "EGamma": 7}
+    assert energy["residuals"]["EGamma"]["energy_resolution_68"]["value"] == pytest.approx(10, rel=1e-3)
+    assert facts["tasks"]["angle"]["residuals"]["reco_emiAng"]["resolution_deg"]["value"] == pytest.approx(0, abs=1e-4)
+    for entry, words in {
+        "energyTruth=E": "no branch 'E' in",
+        "uvwTruth=EGamma": "'uvwTruth' is not predicted; predicted: emiAng, energyTruth",
+        "rec_": "has none of rec_emiAng, rec_energyTruth",
+        "emiAng=EGamma": "1 values predicted for emiAng, expected 2",
+    }.items():
+        with pytest.raises(ValueError, match=words):
+            load_sample(path, reference=[entry])
+
+
+def broken(columns: Columns) -> Columns:
+    """Every way in which a column can be useless."""
+    columns["pred_energyTruth"][:] = 0.05  # constant
+    columns["energyTruth"][:] = 0.05283  # monochromatic
+    columns["sigma_energyTruth"][:] = 0
+    columns["pred_emiAng"][:] = np.nan
+    columns["timeTruth"][:] = np.nan
+    columns["sigma_uvwTruth"][:] = np.nan
+    columns["pred_n_gamma"][:] = -1
+    return columns
+
+
+def no_truth(columns: Columns) -> Columns:
+    return {name: values for name, values in columns.items() if name.startswith(("pred_", "sigma_"))}
+
+
+@pytest.mark.parametrize("change", [broken, no_truth, lambda columns: {k: v[:1] for k, v in columns.items()}])
+def test_useless_columns_are_drawn_as_far_as_they_go(tmp_path: Path, change: Callable[[Columns], Columns]) -> None:
+    tasks = "emiAng energyTruth timeTruth uvwTruth n_gamma"
+    path = write(tmp_path / "out.root", change(columns_of(tasks)))
+    sample = load_sample(path)
+    texts = []
+    for figure in validation_pages(sample):
+        if "quantile" not in figure.get_suptitle():  # profiles have their own tests, and take long to draw
+            figure.canvas.draw()
+        texts.append(figure.get_suptitle())
+    assert len(texts) >= len(sample.tasks)
+    numbers = {name: measure(sample, task) for name, task in sample.tasks.items()}
+    if change is broken:
+        assert texts.count("No valid prediction") == 2
+        assert numbers["energy"].residuals["network"]["energy_width_68"].value == pytest.approx(2.83, rel=1e-3)
+        assert numbers["energy"].pulls["network"] == {}
+        assert numbers["timing"].events == 0
+    if change is no_truth:
+        assert all(not entry.residuals for entry in numbers.values())
+        assert numbers["energy"].values["network"]["energy_mean"].unit == "MeV"
+
+
+def test_files_without_predictions_are_refused(tmp_path: Path) -> None:
+    columns = columns_of()
+    path = write(tmp_path / "truth.root", {name: columns[name] for name in ("run", "event", "emiAng")})
+    with pytest.raises(ValueError, match=r"no predictions \(pred_emiAng, .*\); branches: run, event, emiAng"):
+        load_sample(path)
+    predictions = write(tmp_path / "pred.root", {"pred_emiAng": columns["pred_emiAng"]})
+    with pytest.raises(ValueError, match=r"pred.root: no run and event, by which events are matched"):
+        load_sample(write(tmp_path / "all.root", columns), predictions)
+    with pytest.raises(FileNotFoundError, match=r"none.root"):
+        load_sample(tmp_path / "none.root")
+    wide = write(tmp_path / "wide.root", {"pred_emiAng": np.zeros((5, 3), "float32")})
+    with pytest.raises(ValueError, match="3 values predicted for emiAng, expected 2"):
+        load_sample(wide)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from xecgnn.data import EventArrays, build_batch
+from xecgnn.detector import Detector
+from xecgnn.export.raw_model import RawModel
+from xecgnn.export.verify import damaged
+
+VARIANTS = [("finegrid", "light"), ("split", "average"), ("split", "bilinear")]
+
+
+def readings(detector: Detector, events: EventArrays) -> tuple[tuple[torch.Tensor, torch.Tensor], dict]:
+    """The same damaged events by sensor id and by face."""
+    events = damaged(events)
+    by_id = torch.from_numpy(events.npho.copy()), torch.from_numpy(events.relative_time.copy())
+    return by_id, build_batch(detector, events, edges=False).x_dict
+
+
+@pytest.mark.parametrize("normalized", [False, True], ids=["raw", "normalized"])
+@pytest.mark.parametrize(("mode", "pooling"), VARIANTS)
+def test_gives_what_the_model_gives(
+    build, mini: Detector, mini_events: EventArrays, mode: str, pooling: str, normalized: bool
+) -> None:
+    model = build({"model.outer_mode": mode, "model.token_pooling": pooling}, every_task=True)
+    raw = RawModel(model, normalized_input=normalized).double()
+    by_id, by_face = readings(mini, mini_events[:6])
+    inputs = raw.inputs(*(values.double() for values in by_id))
+    expected = model({face: x.double() for face, x in by_face.items()})
+    assert set(raw.output_names) == set(expected)
+    for name, found in zip(raw.output_names, raw(*inputs), strict=True):
+        assert torch.allclose(found, expected[name], rtol=1e-6, atol=1e-9), name  # decoding is float32
+        assert found.isfinite().all()
+
+
+def test_normalized_readings_need_not_be_exactly_the_sentinel(build, mini: Detector, mini_events: EventArrays) -> None:
+    model = build({"normalization.sentinel_value": -5.1})
+    raw = RawModel(model, normalized_input=True)
+    (x,) = raw.inputs(*readings(mini, mini_events[:4])[0])
+    expected = raw(x)[0]
+    assert torch.equal(raw(torch.where(x == x.min(), x.min() * (1 + 1e-7), x))[0], expected)
+    assert torch.equal(raw(torch.where(x == x.min(), torch.nan, x))[0], expected)
+
+
+def test_encoder_alone_gives_the_tokens(build, mini: Detector, mini_events: EventArrays) -> None:
+    model = build()
+    raw = RawModel(model, encoder_only=True)
+    by_id, by_face = readings(mini, mini_events[:3])
+    assert raw.output_names == ("tokens",)
+    assert torch.allclose(raw(*by_id)[0], model.encoder(by_face), atol=1e-6)
+
+
+def test_dead_sensors_are_filled_first(build, build_inpainter, mini: Detector, mini_events: EventArrays) -> None:
+    model = build()
+    raw = RawModel(model, inpainter=build_inpainter(mini))
+    by_id, by_face = readings(mini, mini_events[:4])
+    filled, _ = raw.inpainter.fill(by_face)
+    found, expected = raw(*by_id)[0], model(filled)["angle"]
+    assert torch.allclose(found, expected, atol=1e-6)
+    assert not torch.allclose(found[3], model(by_face)["angle"][3], atol=1e-4)
+
+
+def test_tasks_can_be_picked(build) -> None:
+    model = build(every_task=True)
+    raw = RawModel(model, ["energy", "angle"])
+    assert raw.units == {"angle": "rad", "angle_sigma": "rad", "energy": "GeV", "energy_sigma": "GeV"}
+    with pytest.raises(ValueError, match="no task 'angel'; its tasks: angle, energy, timing, uvwFI, angleVec, n_gamma"):
+        RawModel(model, ["angel"])
+    with pytest.raises(ValueError, match="the encoder alone has no tasks"):
+        RawModel(model, ["angle"], encoder_only=True)
+
+
+def test_inpainters_that_do_not_fit(build, build_inpainter, mini: Detector, meg2: Detector) -> None:
+    model = build()
+    with pytest.raises(ValueError, match=r"the inpainter is for detector meg2 .*, the network for mini"):
+        RawModel(model, inpainter=build_inpainter(meg2))
+    with pytest.raises(ValueError, match="an inpainter needs raw readings"):
+        RawModel(model, inpainter=build_inpainter(mini), normalized_input=True)

@@ -1,0 +1,52 @@
+"""xecgnn-compare: several runs side by side, in one PDF and one Markdown table."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+
+from xecgnn.cli.command import parse_command, run_command
+from xecgnn.settings import Settings
+
+__all__ = ["CompareConfig", "main"]
+
+log = logging.getLogger("xecgnn.compare")
+
+
+class CompareConfig(Settings):
+    """Which runs, and by what."""
+
+    runs: CliPositionalArg[list[str]] = Field(description="folders of runs, or their names or ids in MLflow")
+    output_dir: Path = Field(Path("comparison"), description="folder of comparison.md and comparison.pdf")
+    metric: str = Field("val_loss", description="what the runs are ranked by")
+    mlflow_uri: str = Field("sqlite:///mlruns.db", description="MLflow tracking store")
+    overwrite: bool = Field(False, description="replace files that exist")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of `xecgnn-compare`."""
+
+    def compare() -> None:
+        settings, _ = parse_command(
+            CompareConfig,
+            argv,
+            prog="xecgnn-compare",
+            description="Compare runs: settings that differ, best and final metrics with ranking, curves.",
+            usage="RUN RUN ... [options]",
+        )
+        from xecgnn.evaluation.compare import compare_runs
+        from xecgnn.evaluation.run_history import read_run
+
+        runs = [read_run(run, settings.mlflow_uri) for run in settings.runs]
+        for path in compare_runs(runs, settings.output_dir, settings.metric, settings.overwrite):
+            log.info("%s", path)
+
+    run_command(compare)
+
+
+if __name__ == "__main__":
+    main()

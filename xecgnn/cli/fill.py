@@ -1,0 +1,36 @@
+"""xecgnn-fill: write a ROOT file again with its dead sensors filled by an inpainting network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+
+from xecgnn.cli.command import parse_command, run_command
+from xecgnn.inference.fill import FillConfig, fill_file
+
+__all__ = ["main"]
+
+
+class FillCommand(FillConfig):
+    """The settings, with the checkpoint in front."""
+
+    checkpoint: CliPositionalArg[Path] = Field(description="checkpoint of xecgnn-inpaint")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of `xecgnn-fill`."""
+
+    def fill() -> None:
+        settings, _ = parse_command(
+            FillCommand,
+            argv,
+            prog="xecgnn-fill",
+            description="Fill the dead sensors of a ROOT file by an inpainting network; an interrupted job goes on.",
+            usage="CHECKPOINT --input FILE --output FILE [options]",
+        )
+        fill_file(settings)
+
+    run_command(fill)

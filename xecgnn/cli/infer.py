@@ -1,0 +1,49 @@
+"""xecgnn-infer: predictions of a trained network for ROOT files of any number and size."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from xecgnn.cli.command import parse_command, run_command
+from xecgnn.inference import InferConfig, predict_files
+
+__all__ = ["main"]
+
+log = logging.getLogger("xecgnn.infer")
+
+NOT_USED = "not used: the model file holds it"
+
+
+class InferCommand(InferConfig):
+    """The settings, and flags of an earlier program that scripts may still give."""
+
+    npho_scale: float | None = Field(None, description=NOT_USED)
+    npho_scale2: float | None = Field(None, description=NOT_USED)
+    time_scale: float | None = Field(None, description=NOT_USED)
+    time_shift: float | None = Field(None, description=NOT_USED)
+    sentinel_value: float | None = Field(None, description=NOT_USED)
+
+
+OLD_FLAGS = [name for name in InferCommand.model_fields if name not in InferConfig.model_fields]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of `xecgnn-infer`."""
+
+    def infer() -> None:
+        settings, _ = parse_command(
+            InferCommand,
+            argv,
+            prog="xecgnn-infer",
+            description="Predict the events of ROOT files with a trained network; an interrupted job goes on.",
+            usage="--onnx MODEL --input FILES --output FILE [options]",
+        )
+        given = [f"--{name}" for name in OLD_FLAGS if name in settings.model_fields_set]
+        if given:
+            log.info("%s: not used, the model file holds the normalisation", ", ".join(given))
+        predict_files(settings)
+
+    run_command(infer)

@@ -1,0 +1,126 @@
+"""In which units the values of a file are, guessed from their size; and whether branches that say the same agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xecgnn.detector import Detector, angles_to_direction
+from xecgnn.names import BRANCHES, INVALID_LIMIT, NPHO, RELATIVE_NPHO, RELATIVE_TIME, TIME
+
+__all__ = ["Finding", "check_agreement", "guess_units"]
+
+Columns = Mapping[str, NDArray]
+EARLIEST = 1e-8  # s, how far from zero relative times may begin (dark noise comes first in some events)
+TIMES = ((1e-3, "s"), (300.0, "ns"), (np.inf, "ps"))
+LENGTHS = ((2.5, "m"), (250.0, "cm"), (np.inf, "mm"))  # the detector ends 1.3 m from the beam
+MAX_ANGLE, MAX_DISTANCE = 1.0, 0.1  # deg, cm: medians of what branches that say the same may differ by
+
+# branch -> what is looked at, quantile of |value|, and the units with the limit of that quantile below which they are.
+SIZES: dict[str, tuple[str, float, tuple[tuple[float, str], ...]]] = {
+    RELATIVE_TIME: ("median", 0.5, TIMES),
+    TIME: ("median", 0.5, TIMES),
+    "timeTruth": ("median", 0.5, TIMES),
+    "energyTruth": ("median", 0.5, ((1.0, "GeV"), (1e3, "MeV"), (np.inf, "keV or eV"))),
+    "emiAng": ("largest", 1.0, ((2.001 * np.pi, "rad"), (np.inf, "deg"))),
+    "uvwTruth": ("98 %", 0.98, LENGTHS),
+    "xyzTruth": ("98 %", 0.98, LENGTHS),
+}
+
+
+class Finding(NamedTuple):
+    """What was found about a branch, with its reason; `problem` says what to do, "" where all is well."""
+
+    branch: str
+    unit: str
+    reason: str
+    problem: str = ""
+    level: str = "error"
+
+
+def guess_units(columns: Columns) -> list[Finding]:
+    """Units of the branches of some events, (E,) or (E, width) each, as stored; nothing for a branch without values."""
+    found = []
+    for branch, (word, share, units) in SIZES.items():
+        size = np.abs(columns.get(branch, np.empty(0)))
+        size = size[(size < INVALID_LIMIT) & (size > 0)]
+        if len(size):
+            value = float(np.quantile(size, share))
+            unit = next(unit for limit, unit in units if value <= limit)
+            found.append(Finding(branch, unit, f"{word} {value:.3g}", *_unit_problem(branch, unit)))
+    if NPHO in columns:
+        found += _light(NPHO, columns[NPHO], "photons")
+    if RELATIVE_NPHO in columns:
+        found += _light(RELATIVE_NPHO, columns[RELATIVE_NPHO], "relative")
+    if RELATIVE_TIME in columns:
+        found += _zero_of_time(columns[RELATIVE_TIME])
+    return found
+
+
+def check_agreement(columns: Columns, detector: Detector) -> list[Finding]:
+    """Branches that hold the same quantity in another form, compared over some events.
+
+    Directions (from emiAng, emiVec, and xyzTruth - xyzVTX) differ where a production has another convention for phi.
+    """
+    found, directions = [], {}
+    if "emiAng" in columns:
+        directions["emiAng"] = angles_to_direction(*columns["emiAng"].T.astype(np.float64))
+    if "emiVec" in columns:
+        directions["emiVec"] = columns["emiVec"]
+    if {"xyzTruth", "xyzVTX"} <= columns.keys():
+        directions["xyzTruth - xyzVTX"] = columns["xyzTruth"] - columns["xyzVTX"]
+    for first, second in combinations(directions, 2):
+        a, b = directions[first], directions[second]
+        angle = np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=1), (a * b).sum(1)))
+        level = "error" if second == "emiVec" else "warning"  # reconstructed points give the direction less exactly
+        found += _difference(f"{first} and {second}", "deg", angle, MAX_ANGLE, level)
+    if {"uvwTruth", "xyzTruth"} <= columns.keys():
+        distance = np.linalg.norm(detector.to_uvw(columns["xyzTruth"]) - columns["uvwTruth"], axis=1)
+        found += _difference("uvwTruth and xyzTruth", "cm", distance, MAX_DISTANCE)
+    return found
+
+
+def _unit_problem(branch: str, unit: str) -> tuple[str, str]:
+    if unit == BRANCHES[branch].unit:
+        return "", ""
+    if branch == "emiAng":
+        return "looks like deg: read it with data.angle_unit deg", "warning"
+    return f"looks like {unit}, expected {BRANCHES[branch].unit}", "error"
+
+
+def _light(branch: str, values: NDArray, expected: str) -> list[Finding]:
+    """Photons or a share of the largest, by the largest valid value of each event."""
+    largest = np.where(np.abs(values) < INVALID_LIMIT, values, -np.inf).max(1)
+    largest = largest[np.isfinite(largest)]
+    if not len(largest):
+        return []
+    relative = np.quantile(largest, 0.98) <= 1.001
+    unit = "relative" if relative else "photons"
+    reason = f"median of the largest in an event {np.median(largest):.4g}"
+    other = RELATIVE_NPHO if relative else NPHO
+    problem = "" if unit == expected else f"looks like {other}: {reason}"
+    return [Finding(branch, unit, reason, problem)]
+
+
+def _zero_of_time(values: NDArray) -> list[Finding]:
+    """Relative times begin at zero in every event."""
+    earliest = np.where(np.abs(values) < INVALID_LIMIT, values, np.inf).min(1)
+    earliest = earliest[np.isfinite(earliest)]
+    if not len(earliest):
+        return []
+    start = float(np.median(np.abs(earliest)))
+    problem = "" if start <= EARLIEST else f"begins at {start:.3g} in the event, not at 0: absolute times?"
+    return [Finding(RELATIVE_TIME, "", f"earliest of an event at {start:.3g} (median)", problem, "warning")]
+
+
+def _difference(pair: str, unit: str, values: NDArray, limit: float, level: str = "error") -> list[Finding]:
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return []
+    median = float(np.median(values))
+    problem = "" if median <= limit else f"differ by {median:.3g} {unit} (median): another convention or unit"
+    return [Finding(pair, "", f"differ by {median:.2g} {unit} (median)", problem, level)]

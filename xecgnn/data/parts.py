@@ -1,0 +1,120 @@
+"""A large output in numbered part files: an interrupted job goes on after the last complete one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from xecgnn.data.config import ReaderConfig
+from xecgnn.data.reader import TreeReader
+from xecgnn.data.writer import BASKET_EVENTS, TreeWriter
+
+__all__ = ["PartFiles", "check_new", "read_portions"]
+
+Layout = Mapping[str, tuple[str, int]]  # as TreeWriter takes it
+
+
+class PartFiles:
+    """The folder `<output>.parts` while a job runs. In its `with` block the job is the only one that writes there.
+
+    A part has its name only when it is complete. When the block ends the folder is removed if the output is published
+    or no part is complete; else it stays, and the same job finds its parts again. While parts are merged the disk holds
+    the output twice.
+
+    Args:
+        output: The file to write in the end.
+        layout: Its branches.
+        job: What the parts depend on, as text by name; a job with other values may not go on with these parts.
+
+    Raises:
+        FileExistsError: The output exists (also later, when it is published).
+        ValueError: Another job is at work here, or left parts that depend on other values.
+    """
+
+    def __init__(self, output: Path, layout: Layout, job: Mapping[str, str]) -> None:
+        self.output, self.layout, self.job = output, layout, dict(job)
+        self.folder = output.with_name(output.name + ".parts")
+        self._lock = FileLock(self.folder / "lock")
+        self._published = False
+
+    def __enter__(self) -> PartFiles:
+        check_new(self.output)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise ValueError(f"{self.output} is being written by another process, which uses {self.folder}") from None
+        try:
+            check_new(self.output)  # that other process may have just finished
+            self._check_job()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _check_job(self) -> None:
+        record = self.folder / "job.json"
+        if self.complete():
+            before = json.loads(record.read_text(encoding="utf-8"))
+            for name in {**before, **self.job}:
+                was, now = before.get(name, "none"), self.job.get(name, "none")
+                if was != now:
+                    hint = "repeat the command as it was, or remove the folder to start again"
+                    raise ValueError(f"{self.folder} was begun with {name} {was}, not {now}; {hint}")
+        record.write_text(json.dumps(self.job, indent=1), encoding="utf-8")
+
+    def __exit__(self, *_: object) -> None:
+        if self._published or not self.complete():
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.release()
+
+    def complete(self) -> list[Path]:
+        """The parts that are done."""
+        return sorted(self.folder.glob("part-*.root"))
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"part-{number:08d}.root"
+
+    def done(self, number: int) -> bool:
+        """Whether this part is complete."""
+        return self._path(number).exists()
+
+    def write(self, number: int) -> TreeWriter:
+        """A writer for one part; it is read once, so it is packed quickly rather than well."""
+        return TreeWriter(self._path(number), self.layout, "lz4")
+
+    def merge(self, notes: Mapping[str, str]) -> tuple[Path, int]:
+        """All parts in one file, still inside the folder, with `notes` beside the tree; and its number of events."""
+        merged = self.folder / "merged.root"
+        with TreeWriter(merged, self.layout, notes=notes) as writer:
+            for part in self.complete():
+                for columns in read_portions(part):
+                    writer.write(columns)
+        return merged, writer.num_events
+
+    def publish(self, merged: Path) -> None:
+        """Give the merged file the name of the output."""
+        check_new(self.output)
+        os.replace(merged, self.output)
+        self._published = True
+
+
+def check_new(path: Path) -> None:
+    """Raise FileExistsError where there is something of this name."""
+    if path.exists():
+        raise FileExistsError(f"{path} exists; remove it, or choose another name")
+
+
+def read_portions(path: Path) -> Iterator[dict[str, np.ndarray]]:
+    """All entries of a file that `TreeWriter` wrote, a basket at a time: name -> (E,) or (E, width)."""
+    with TreeReader(path, ReaderConfig()) as reader:
+        layout, _ = reader.layout()
+        for start in range(0, reader.num_entries, BASKET_EVENTS):
+            stop = min(start + BASKET_EVENTS, reader.num_entries)
+            yield {name: reader.read_branch(name, start, stop) for name in layout}

@@ -1,0 +1,177 @@
+"""Several runs side by side, in a table and on paper: who is best in what, which settings differ, and the curves."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from xecgnn.evaluation.profiles import STYLE, new_page
+from xecgnn.evaluation.run_history import METRICS, Run, is_ranked
+from xecgnn.evaluation.summary import aligned
+from xecgnn.tasks import TASKS, Task, TasksConfig, build_tasks
+
+__all__ = ["compare_runs", "differing_settings"]
+
+log = logging.getLogger(__name__)
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
+DASHES = ("-", "--", ":", "-.")
+ALSO = {"lr": "learning rate", "grad_norm": "gradient norm", "samples_per_sec": "samples / s"}  # drawn, not ranked
+PANELS, LINES, LETTERS, CELL = 6, 54, 150, 40  # panels, lines and letters of a page; letters of a cell
+NONE = "–"
+
+
+def compare_runs(
+    runs: Sequence[Run], output_dir: str | Path, metric: str = "val_loss", overwrite: bool = False
+) -> list[Path]:
+    """Write comparison.md and comparison.pdf; returns their paths. What a run lacks is told in a line of the log.
+
+    Args:
+        runs: as `read_run` gives them.
+        output_dir: where the two files go.
+        metric: what the runs are ranked by.
+        overwrite: replace files that are there.
+
+    Raises:
+        ValueError: a name twice; a metric that no run has, though they have others.
+        FileExistsError: the files are there already.
+    """
+    paths = [Path(output_dir) / "comparison.md", Path(output_dir) / "comparison.pdf"]
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} exists; choose another --output-dir, or --overwrite to replace it")
+    name, number = Counter(run.name for run in runs).most_common(1)[0]
+    if number > 1:
+        raise ValueError(f"{number} of the runs are called {name!r}; names must differ")
+    known = sorted({name for run in runs for name in run.history if is_ranked(name)}, key=_order)
+    if known and metric not in known:
+        raise ValueError(f"metric {metric!r} is in none of the runs; known metrics: {', '.join(known)}")
+    if len(runs) == 1:
+        log.warning("%s: one run alone, nothing to compare it with", runs[0].name)
+    for run in runs:
+        _tell(run, metric)
+    runs = sorted(runs, key=lambda run: run.place(metric))
+    metrics = [metric, *(name for name in known if name != metric)]
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
+    for path, write in zip(paths, (_write_table, _write_pages), strict=True):
+        part = path.with_name(path.name + ".part")
+        write(part, runs, metrics)
+        os.replace(part, path)
+    return paths
+
+
+def differing_settings(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """{setting: its value in each run} of those that are not the same in all; the name of the run does not count."""
+    names = dict.fromkeys(name for run in runs for name in run.settings if name != "run_name")
+    values = {name: [run.settings.get(name, NONE) for run in runs] for name in names}
+    return {name: row for name, row in values.items() if len(set(row)) > 1}
+
+
+def _order(metric: str) -> tuple[bool, bool, str]:
+    """Losses and resolutions of the validation first, then the training loss, then the moments."""
+    return not metric.startswith("val_"), metric != "loss_mean", metric
+
+
+def _tell(run: Run, metric: str) -> None:
+    planned = run.settings.get("training.epochs", "")
+    if not run.history:
+        log.warning("%s: no epoch is finished (no %s); its settings alone are compared", run.name, METRICS)
+    elif metric not in run.history:
+        log.warning("%s: has no %s and is not ranked", run.name, metric)
+    elif planned.isdigit() and run.epochs < int(planned):
+        log.warning("%s: unfinished, %d of %s epochs", run.name, run.epochs, planned)
+
+
+def _results(runs: Sequence[Run], metrics: Sequence[str]) -> list[list[str]]:
+    """Rows of cells with a head, by metric and rank."""
+    rows = [["metric", "rank", "run", "best", "in epoch", "final", "epochs"]]
+    for metric in metrics:
+        places = [run.place(metric) for run in runs]
+        for place, run in sorted(zip(places, runs, strict=True), key=lambda entry: entry[0]):
+            best = run.best(metric)
+            if best is not None:
+                values = run.history[metric]
+                rank = 1 + sum(other < place for other in places)
+                numbers = f"{values[best]:.4g}", str(best), f"{values[max(values)]:.4g}", str(run.epochs)
+                rows.append([metric, str(rank), run.name, *numbers])
+    return rows
+
+
+def _settings(runs: Sequence[Run]) -> list[list[str]]:
+    return [["setting", *(run.name for run in runs)], *([name, *row] for name, row in differing_settings(runs).items())]
+
+
+def _write_table(path: Path, runs: Sequence[Run], metrics: Sequence[str]) -> None:
+    lines = [f"# Comparison of runs by {metrics[0]}", ""]
+    lines += [
+        "Better is: lower for losses, widths and resolutions, higher for accuracies, closer to zero for biases and"
+    ]
+    lines += ["skewnesses. Epochs count from 0.", ""]
+    for title, rows in (("Results", _results(runs, metrics)), ("Settings that differ", _settings(runs))):
+        cells = [[cell.replace("|", "\\|") for cell in row] for row in [rows[0], ["---"] * len(rows[0]), *rows[1:]]]
+        table = ["| " + " | ".join(row) + " |" for row in cells]
+        lines += [f"## {title}", "", *(table if len(rows) > 1 else ["None."]), ""]
+    path.write_text("\n".join(lines))
+
+
+def _write_pages(path: Path, runs: Sequence[Run], metrics: Sequence[str]) -> None:
+    drawn = [name for name in [*metrics, *ALSO] if any(name in run.history for run in runs)]
+    footer = f"number of runs: {len(runs)}, ranked by {metrics[0]}"
+    with matplotlib.rc_context(STYLE), PdfPages(path) as pdf:
+        figure = new_page("Comparison of runs", footer)
+        _text(figure, [_results(runs, metrics[:1]), _settings(runs)])
+        pdf.savefig(figure)
+        for start in range(0, len(drawn), PANELS):
+            figure = new_page("Curves", footer)
+            _curves(figure, runs, drawn[start : start + PANELS])
+            pdf.savefig(figure)
+
+
+def _text(figure: Figure, tables: Sequence[list[list[str]]]) -> None:
+    """Tables under each other, in letters as small as their width needs."""
+    cells = [[[cell if len(cell) <= CELL else f"...{cell[3 - CELL :]}" for cell in row] for row in t] for t in tables]
+    blocks = [aligned(rows) if len(rows) > 1 else f"no {rows[0][0]} to compare" for rows in cells]
+    lines = "\n\n".join(blocks).splitlines()
+    if len(lines) > LINES:
+        lines = [*lines[: LINES - 1], f"and {len(lines) - LINES + 1} more lines in comparison.md"]
+    size = min(9.0, 9.0 * LETTERS / max(map(len, lines)))
+    figure.text(0.02, 0.93, "\n".join(lines), family="monospace", fontsize=size, va="top")
+
+
+def _curves(figure: Figure, runs: Sequence[Run], metrics: Sequence[str]) -> None:
+    """A panel per metric with all runs; a run keeps its colour on all pages."""
+    units = _units()
+    runs = [run for run in runs if run.history]
+    grid = figure.subplots(2, PANELS // 2)
+    for ax in grid.flat[len(metrics) :]:
+        ax.remove()
+    for ax, metric in zip(grid.flat, metrics, strict=False):
+        for number, run in enumerate(runs):
+            epochs = sorted(run.history.get(metric, {}))
+            look = {"color": COLORS[number % len(COLORS)], "ls": DASHES[number // len(COLORS) % len(DASHES)]}
+            marker = {"marker": "o", "ms": 3} if len(epochs) <= 30 else {}
+            ax.plot(epochs, [run.history[metric][epoch] for epoch in epochs], **look, **marker, label=run.name)
+        unit = units.get(metric.removeprefix("val_"), "")
+        ax.set(xlabel="epoch", ylabel=ALSO.get(metric, f"{metric} [{unit}]" if unit else metric))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        ax.grid(color="0.9")
+    handles, labels = grid.flat[0].get_legend_handles_labels()
+    columns = max(1, min(len(runs), LETTERS // (8 + max(map(len, labels)))))
+    figure.legend(handles, labels, loc="outside upper right", ncols=columns, fontsize=8)
+
+
+def _units() -> dict[str, str]:
+    """Unit of each metric of every task."""
+    units: dict[str, str] = {}
+    for task in build_tasks(TasksConfig(**{name: {"enabled": True} for name in TASKS})).children():
+        assert isinstance(task, Task)
+        units |= task.metric_units()
+    return units

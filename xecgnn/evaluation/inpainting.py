@@ -1,0 +1,195 @@
+"""How well masked sensors are predicted: network beside baselines and the statistical floor, as table, CSV and plots.
+
+Quantities: npho [photons]; relative, (predicted - true) / true npho [%], where the true npho reaches the threshold of
+the normalisation; time [ns], where the sensor has a valid one. Statistics as in `ResidualStatistics`.
+
+The floor is what a perfect prediction of the expected light would leave: npho is counted in photo-electrons, so it
+spreads by sqrt(npho F / efficiency) around it, F = 1 + (spread of the gain)^2, without the noise of the electronics.
+Bins and floor are those of npho in photons, and mean nothing for the branch `relative_npho`. Readings picked for their
+size have fluctuated towards where there are fewer: that, too, is in the bias along npho.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Iterator
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from xecgnn.detector import Detector
+from xecgnn.evaluation.neighbors import NeighborBaselines
+from xecgnn.evaluation.predictions import NETWORK
+from xecgnn.evaluation.reconstruction import Reconstruction, reconstructions
+from xecgnn.evaluation.residuals import GroupedResiduals, ResidualStatistics, floor_statistics
+from xecgnn.evaluation.run import Evaluation
+from xecgnn.evaluation.summary import aligned, number
+from xecgnn.simulation.constants import Constants
+
+__all__ = ["BINS", "METHODS", "QUANTITIES", "UNITS", "InpaintingResiduals", "evaluate_inpainting"]
+
+Floats = NDArray[np.floating]
+
+METHODS = (NETWORK, "solid angle", "neighbours")
+QUANTITIES, UNITS = ("npho", "relative", "time"), ("photons", "%", "ns")
+NPHO, RELATIVE, TIME = range(3)
+BINS = np.array([-np.inf, *(m * 10.0**e for e in range(1, 5) for m in (1, 2, 5)), np.inf])  # of true npho, photons
+ALL = slice(None)
+STATISTICS = ResidualStatistics._fields
+METRICS = ("bias", "mae", "rmse", "resolution_68")
+
+
+def variance_per_photon(detector: Detector) -> Floats:
+    """F / efficiency (S,) of the sensors: times npho, the variance of readings of the same light.
+
+    F = 1 + (spread of the gain)^2 with the spreads of the simulation, 1 for kinds of sensors that it does not know.
+    """
+    readout, kinds = Constants().readout, detector.sensor_kinds
+    factor = {name: 1 + readout[name].gain_spread ** 2 if name in readout else 1.0 for name in kinds}
+    return np.array([factor[name] / kinds[name].efficiency for name in detector.sensor_type])
+
+
+class InpaintingResiduals:
+    """Residuals of masked sensors by quantity, method, face and bin of true npho.
+
+    Sensors for which a baseline has nothing to go by (see `NeighborBaselines`) count for no method.
+
+    Args:
+        detector: faces and sensors.
+        npho_threshold: npho (photons) from which relative residuals count.
+    """
+
+    def __init__(self, detector: Detector, npho_threshold: float) -> None:
+        self.detector, self.npho_threshold = detector, max(npho_threshold, 1e-6)
+        self.baselines = NeighborBaselines(detector)
+        self.faces = list(detector.faces)
+        self.events = self.masked = 0
+        shape = len(self.faces), len(BINS) - 1
+        self.residuals = GroupedResiduals((len(QUANTITIES), len(METHODS), *shape))
+        self.variance = np.zeros((len(QUANTITIES), *shape))  # sums of floor^2, and of (floor / npho)^2 in %^2
+        self._variance = variance_per_photon(detector)
+        self._face = np.empty(detector.num_sensors, dtype=np.int64)
+        for index, face in enumerate(detector.faces.values()):
+            self._face[face.sensor_ids] = index
+
+    def add(self, events: Reconstruction) -> None:
+        """Add the masked sensors of a batch."""
+        visible, timed = events.npho_valid & ~events.masked, events.time_valid & ~events.masked
+        near = self.baselines(events.npho, events.time, visible, timed, events.masked)
+        self.events, self.masked = self.events + len(events.masked), self.masked + int(events.masked.sum())
+        known = events.masked & np.isfinite(near.mean)
+        true, sensor = events.npho[known].astype(float), np.nonzero(known)[1]
+        groups = np.stack([self._face[sensor], np.searchsorted(BINS, true, side="right") - 1])  # [2, K]
+        variance = true.clip(min=0) * self._variance[sensor]
+        bright = true >= self.npho_threshold
+        for method, values in enumerate((events.predicted_npho, near.solid_angle, near.mean)):
+            r = values[known] - true
+            self.residuals.add((NPHO, method, *groups), r)
+            self.residuals.add((RELATIVE, method, *groups[:, bright]), 100 * r[bright] / true[bright])
+        np.add.at(self.variance, (NPHO, *groups), variance)
+        np.add.at(self.variance, (RELATIVE, *groups[:, bright]), 1e4 * variance[bright] / true[bright] ** 2)
+        if events.predicted_time is not None:
+            known = events.time_valid & np.isfinite(near.time)
+            groups = groups[:, known[np.isfinite(near.mean)]]
+            for method, values in ((0, events.predicted_time), (2, near.time)):
+                self.residuals.add((TIME, method, *groups), 1e9 * (values[known] - events.time[known].astype(float)))
+
+    def statistics(self, quantity: int, method: int, face: Any = ALL, part: Any = ALL) -> ResidualStatistics:
+        """Of one method on a face (index; default all) in a bin of npho (index; default all)."""
+        return self.residuals.statistics((quantity, method, face, part))
+
+    def floor(self, quantity: int, face: Any = ALL, part: Any = ALL) -> dict[str, float]:
+        """What the floor alone would give for npho or relative."""
+        numbers = self.residuals.sums[quantity, 0, face, part, 0]
+        with np.errstate(invalid="ignore"):
+            return floor_statistics(numbers.ravel(), (self.variance[quantity, face, part] / numbers).ravel())
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """A row per quantity, method (also the floor), face and bin of npho with sensors; `all` joins faces or bins."""
+        for face, part, quantity in product([ALL, *range(len(self.faces))], [ALL, *range(len(BINS) - 1)], range(3)):
+            low, high = (BINS[0], BINS[-1]) if part == ALL else BINS[part : part + 2]
+            group = {"face": "all" if face == ALL else self.faces[face], "npho_from": low, "npho_to": high}
+            group |= {"quantity": QUANTITIES[quantity], "unit": UNITS[quantity]}
+            measured = [self.statistics(quantity, method, face, part) for method in range(len(METHODS))]
+            for method, values in zip(METHODS, measured, strict=True):
+                if values.number:
+                    yield group | {"method": method} | values._asdict()
+            if measured[0].number and quantity != TIME:
+                yield group | {"method": "floor", "number": measured[0].number} | self.floor(quantity, face, part)
+
+    def table(self) -> str:
+        """Text: all metrics over all faces, the 68 % quantile by face, it and the bias by npho; * marks the best."""
+        compared = int(self.residuals.sums[NPHO, 0, ..., 0].sum())
+        head = f"{compared} masked sensors of {self.events} events"
+        if compared < self.masked:
+            head += f"; {self.masked - compared} more on faces without a visible sensor are left out"
+        if not compared:
+            return f"{head}: nothing to compare"
+        faces = [(name, index, ALL) for index, name in enumerate(self.faces)]
+        bins = [(f"{low:.0f} to {high:.0f} photons", ALL, part) for part, (low, high) in enumerate(pairwise(BINS))]
+        bins[0] = (f"below {BINS[1]:.0f} photons", ALL, 0)
+        bins[-1] = (f"from {BINS[-2]:.0f} photons", ALL, len(bins) - 1)
+        blocks = [self._block("all faces", [(*entry, "", ALL, ALL) for entry in product(range(3), METRICS)])]
+        for quantity, metric, groups in (
+            (NPHO, "resolution_68", faces),
+            (RELATIVE, "resolution_68", faces),
+            (NPHO, "resolution_68", bins),
+            (NPHO, "bias", bins),
+        ):
+            entries = [(quantity, metric, *group) for group in groups]
+            blocks.append(self._block(f"{metric} [{UNITS[quantity]}]", entries))
+        if any(" nan" in block for block in blocks):
+            head += "; nan: some predictions are not finite"
+        return "\n\n".join([head, *blocks])
+
+    def _block(self, title: str, entries: Iterable[tuple[int, str, str, Any, Any]]) -> str:
+        """A table with a row per (quantity, metric, label, face, bin) that has sensors."""
+        rows = [[title, "sensors", "floor", *(f"{method} " for method in METHODS)]]
+        for quantity, metric, label, face, part in entries:
+            measured = [self.statistics(quantity, method, face, part) for method in range(len(METHODS))]
+            if not measured[0].number:
+                continue
+            values = [getattr(statistics, metric) for statistics in measured]
+            sizes = [abs(value) if np.isfinite(value) else np.inf for value in values]
+            cells = [
+                (number(value) if found.number else "-") + ("*" if size == min(sizes) < np.inf else " ")
+                for value, size, found in zip(values, sizes, measured, strict=True)
+            ]
+            lowest = number(self.floor(quantity, face, part)[metric]) if quantity != TIME else "-"
+            label = label or f"{QUANTITIES[quantity]} {metric} [{UNITS[quantity]}]"
+            rows.append([label, str(measured[0].number), lowest, *cells])
+        return aligned(rows)
+
+
+def evaluate_inpainting(
+    model: Any,
+    masker: nn.Module,
+    loader: Iterable[Any],
+    folder: Path,
+    run_name: str,
+    *,
+    seed: int = 0,
+    max_events: int | None = None,
+) -> Evaluation:
+    """Measure the prediction of masked sensors, and write inpainting_<run_name>.csv and
+    inpainting_resolution_<run_name>.pdf; arguments as for `reconstructions`.
+    """
+    from xecgnn.evaluation.inpainting_plots import write_plots
+
+    measured = InpaintingResiduals(model.detector, float(model.encoder.normalizer.npho_threshold))
+    for events in reconstructions(model, masker, loader, seed, max_events):
+        measured.add(events)
+    table, plots = folder / f"inpainting_{run_name}.csv", folder / f"inpainting_resolution_{run_name}.pdf"
+    part = table.with_name(table.name + ".part")
+    with part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ["face", "npho_from", "npho_to", "quantity", "unit", "method", *STATISTICS])
+        writer.writeheader()
+        writer.writerows(measured.rows())
+    os.replace(part, table)
+    write_plots(plots, measured, run_name)
+    return Evaluation(measured.table(), [table, plots])

@@ -1,0 +1,119 @@
+"""Quantities that colour the sensors of an event: light, time, and what else a file has per sensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import numpy as np
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.ticker import LogLocator, MaxNLocator
+from numpy.typing import ArrayLike, NDArray
+
+from xecgnn.detector import Detector
+from xecgnn.names import INVALID_LIMIT
+
+__all__ = ["EXTRA", "Layer", "Scale", "event_layers", "extra_layers", "valid_readings"]
+
+Array = NDArray[np.float64]
+Scale = Literal["log", "linear"]
+
+DECADES = 1e3  # between brightest and darkest colour
+LATE = 0.75  # quantile of the times where the linear scale ends: the tail of late single photons is long
+
+EXTRA = {
+    "pred_npho": "predicted npho",
+    "pred_relative_time": "predicted time",
+    "saliency": "saliency",
+    "saliency_npho": "saliency of npho",
+    "saliency_relative_time": "saliency of time",
+    "masked": "masked",
+    "filled": "filled",
+}
+"""Branches with one value per sensor that become layers where a file has them; `pred_npho` also makes a residual."""
+
+
+class Layer(NamedTuple):
+    """One way to colour the sensors."""
+
+    name: str
+    label: str  # with unit
+    values: Array  # (S,), NaN where there is none
+    cmap: str
+    norm: Normalize
+    extend: Literal["neither", "min", "max", "both"] = "neither"  # where the last colour stands for all beyond
+    unit: str = ""  # of the numbers under the mouse
+    shown: Array | None = None  # (S,) these numbers, where not `values`
+
+    def ticks(self) -> list[float]:
+        """Round values for a colour bar."""
+        locator = LogLocator(subs=(1, 2, 5)) if isinstance(self.norm, LogNorm) else MaxNLocator(6)
+        low, high = float(self.norm.vmin or 0), float(self.norm.vmax or 0)
+        return [float(value) for value in locator.tick_values(low, high) if low <= value <= high]
+
+
+def valid_readings(values: ArrayLike) -> Array:
+    """A float copy of the readings (S,) with NaN where they are invalid."""
+    values = np.array(values, dtype=float)
+    return np.where(np.abs(values) < INVALID_LIMIT, values, np.nan)
+
+
+def event_layers(
+    detector: Detector, npho: ArrayLike, time: ArrayLike, scale: Scale | Literal["both"] = "both"
+) -> dict[Scale, tuple[Layer, Layer]]:
+    """Photons (S,) per active area, so that sensors of different size compare; times (S,) s as ns after the earliest.
+
+    On the linear scale the colour of light ends at the brightest sensor, that of time at the quantile `LATE`.
+    """
+    scales: tuple[Scale, ...] = ("log", "linear") if scale == "both" else (scale,)
+    return {kind: (_light(detector, npho, kind), _time(time, kind)) for kind in scales}
+
+
+def extra_layers(detector: Detector, npho: ArrayLike, branches: Mapping[str, ArrayLike]) -> list[Layer]:
+    """Layers of those branches (S,) that are in `EXTRA`."""
+    layers = []
+    for branch, values in branches.items():
+        name = EXTRA.get(branch, "")
+        if branch == "pred_npho":
+            difference = valid_readings(npho) - valid_readings(values)
+            layers.append(_light(detector, values, "log", name))
+            label = "(npho - predicted) / active area [1/cm²]"
+            layers.append(_signed("residual", label, difference / _area(detector))._replace(shown=difference))
+        elif branch == "pred_relative_time":
+            layers.append(_time(values, "linear", name))
+        elif branch in ("masked", "filled"):
+            layers.append(Layer(name, f"{name} (1 = yes)", valid_readings(values), "cividis", Normalize(0, 1)))
+        elif name:
+            layers.append(_signed(name, name, valid_readings(values)))
+    return layers
+
+
+def _light(detector: Detector, npho: ArrayLike, scale: Scale, name: str = "npho") -> Layer:
+    photons = valid_readings(npho)
+    light = photons / _area(detector)
+    brightest = np.fmax.reduce(light, initial=0.0) or 1.0
+    # Light below the scale, also where the baseline makes it negative, takes the lowest colour.
+    norm = LogNorm(brightest / DECADES, brightest, clip=True) if scale == "log" else Normalize(0, brightest, clip=True)
+    return Layer(name, f"{name} / active area [1/cm²]", light, "viridis", norm, "min", shown=photons)
+
+
+def _time(time: ArrayLike, scale: Scale, name: str = "time") -> Layer:
+    times = valid_readings(time) * 1e9
+    times -= np.fmin.reduce(times)
+    early, late, last = np.nanquantile(times, [0.05, LATE, 0.99]) if np.isfinite(times).any() else (0.0, 0.0, 0.0)
+    late, last = late or 1.0, last or 1.0  # all at the same time
+    norm = LogNorm(max(early, last / DECADES), last, clip=True) if scale == "log" else Normalize(0, late, clip=True)
+    extend: Literal["both", "max"] = "both" if scale == "log" else "max"
+    return Layer(name, f"{name} after the earliest [ns]", times, "plasma_r", norm, extend, unit="ns")
+
+
+def _signed(name: str, label: str, values: Array) -> Layer:
+    """Values around zero; few extreme ones do not take all the colour."""
+    finite = np.abs(values[np.isfinite(values)])
+    limit = float(np.quantile(finite, 0.99) or finite.max()) if finite.size else 0.0
+    return Layer(name, label, values, "coolwarm", Normalize(-(limit or 1.0), limit or 1.0, clip=True), "both")
+
+
+def _area(detector: Detector) -> Array:
+    """Active areas (S,) cm²."""
+    return np.array([detector.sensor_kinds[kind].area for kind in detector.sensor_type])

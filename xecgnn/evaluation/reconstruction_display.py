@@ -1,0 +1,97 @@
+"""Pictures of single events with masked sensors: truth, what the network saw, what it made of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import ArrayLike, NDArray
+from torch import nn
+
+from xecgnn.detector import Detector
+from xecgnn.evaluation.display import HOLLOW, draw_sensors
+from xecgnn.evaluation.layers import event_layers, valid_readings
+from xecgnn.evaluation.profiles import STYLE
+from xecgnn.evaluation.reconstruction import reconstructions
+
+__all__ = ["MASKED", "draw_reconstruction", "write_reconstructions"]
+
+MASKED = "#D55E00"  # vermilion of Okabe and Ito, in neither colour map
+PANELS = ("truth", "visible to the network", "reconstructed")
+
+
+def draw_reconstruction(
+    detector: Detector,
+    npho: ArrayLike,
+    time: ArrayLike,
+    masked: NDArray[np.bool_],
+    predicted_npho: ArrayLike,
+    predicted_time: ArrayLike | None = None,
+    title: str = "",
+) -> Figure:
+    """One event with S sensors: truth, masked and reconstructed, all on the colour scale of the truth.
+
+    Args:
+        detector: what recorded it.
+        npho, time: (S,) photons and s, as in `draw_event`.
+        masked: (S,) True where the network saw nothing.
+        predicted_npho, predicted_time: (S,) used where masked; no times, no second row.
+        title: above the figure.
+    """
+    layers = event_layers(detector, npho, time)
+    light, times = layers["log"][0], layers["linear"][1]
+    area = np.array([detector.sensor_kinds[kind].area for kind in detector.sensor_type])
+    rows = [(light, np.where(masked, valid_readings(predicted_npho) / area, light.values))]
+    if predicted_time is not None:
+        first = np.fmin.reduce(valid_readings(time), initial=np.inf)
+        late = (valid_readings(predicted_time) - first) * 1e9 if np.isfinite(first) else np.full(len(masked), np.nan)
+        rows.append((times, np.where(masked, late, times.values)))
+
+    figure = Figure(figsize=(15, 0.9 + 4.7 * len(rows)), layout="constrained")
+    figure.suptitle(title)
+    for axs, (layer, restored) in zip(figure.subplots(len(rows), 3, squeeze=False), rows, strict=True):
+        layer.norm.clip = False  # a colour of its own for what lies above the scale: masked sensors
+        low, high = float(layer.norm.vmin or 0), float(layer.norm.vmax or 1)
+        true, restored = np.clip(layer.values, low, high), np.clip(restored, low, high)
+        hidden = np.where(masked, 2 * high, true)
+        cmap = matplotlib.colormaps[layer.cmap].with_extremes(over=MASKED)
+        for ax, values, panel in zip(axs, (true, hidden, restored), PANELS, strict=True):
+            draw_sensors(ax, detector, values, cmap=cmap, norm=layer.norm)
+            ax.set_title(panel)
+        scale = ScalarMappable(layer.norm, layer.cmap)  # without the colour of the masked
+        figure.colorbar(scale, ax=axs, label=layer.label, extend=layer.extend, shrink=0.9, pad=0.01)
+    share = f"masked ({masked.mean():.0%} of the sensors)"
+    handles = [Patch(color=MASKED, label=share), Patch(**HOLLOW, label="no valid reading")]
+    figure.legend(handles=handles, loc="outside lower right", ncols=2, frameon=False)
+    return figure
+
+
+def write_reconstructions(
+    path: Path, model: Any, masker: nn.Module, loader: Iterable[Any], run_name: str, events: int = 4, seed: int = 0
+) -> None:
+    """Write a PDF with a page per event, under its name only when complete; arguments as for `reconstructions`.
+
+    Times are shown where the network would use them: from the npho threshold of the normalisation on.
+    """
+    threshold = float(model.encoder.normalizer.npho_threshold)
+    part = path.with_name(path.name + ".part")
+    with matplotlib.rc_context(STYLE), PdfPages(part) as pdf:
+        for batch in reconstructions(model, masker, loader, seed, max_events=events):
+            for i in range(min(len(batch.npho), events - pdf.get_pagecount())):
+                time, predicted = np.where(batch.time_valid[i], batch.time[i], np.nan), None
+                if batch.predicted_time is not None:
+                    bright = batch.predicted_npho[i] >= threshold
+                    predicted = np.where(bright, batch.predicted_time[i], np.nan)
+                names = [f"{name} {values[i]}" for name, values in batch.identifiers.items()]
+                title = ", ".join([run_name, *names])
+                arrays = batch.npho[i], time, batch.masked[i], batch.predicted_npho[i], predicted
+                pdf.savefig(draw_reconstruction(model.detector, *arrays, title=title))
+    os.replace(part, path)

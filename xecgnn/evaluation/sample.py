@@ -1,0 +1,170 @@
+"""What xecgnn-validate looks at: predictions, sigmas and truth of files, matched event by event."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xecgnn.data.config import ReaderConfig
+from xecgnn.data.reader import TreeReader
+from xecgnn.evaluation.predictions import NETWORK
+from xecgnn.names import BRANCHES, IDENTIFIERS, INVALID_LIMIT, SENSOR, TARGETS, TREE
+from xecgnn.tasks import Task, TasksConfig, build_tasks
+
+__all__ = ["PredictedSample", "load_sample"]
+
+log = logging.getLogger(__name__)
+
+Columns = dict[str, NDArray]
+
+
+class PredictedSample:
+    """E events: the predictions of one file, of a second one, and of other reconstructions, beside the truth.
+
+    Attributes:
+        tasks: those that the first file has predictions for.
+        predictions: {task: {title: (E, width)}} in physical units, the file itself first; classes as (E, classes) of
+            0 and 1. Invalid values are NaN; a title without any valid value is left out.
+        sigmas: {task: {title: (E, width)}} where predicted.
+        truth: {branch: (E,) or (E, width)}.
+        facts: numbers of events, of duplicates, of invalid predictions.
+    """
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+        names = [name for name, branch in TARGETS.items() if f"pred_{branch}" in columns]
+        enabled = {name: {"enabled": name in names} for name in TARGETS}
+        self.tasks: dict[str, Task] = dict(build_tasks(TasksConfig.model_validate(enabled)).items())  # type: ignore[arg-type]
+        self.predictions: dict[str, dict[str, NDArray]] = {name: {} for name in names}
+        self.sigmas: dict[str, dict[str, NDArray]] = {name: {} for name in names}
+        self.truth = {name: values for name, values in columns.items() if name in BRANCHES and name not in IDENTIFIERS}
+        self.facts: dict[str, Any] = {"events": _length(columns), "invalid": {}}
+
+    def add(self, title: str, task: Task, values: NDArray, sigma: NDArray | None = None) -> None:
+        """Add predictions of a task, as columns hold them."""
+        values = values.reshape(len(values), -1).astype(np.float64)
+        if values.shape[1] != task.width:
+            raise ValueError(f"{title}: {values.shape[1]} values predicted for {task.branch}, expected {task.width}")
+        values = np.where(np.abs(values) < INVALID_LIMIT, values, np.nan)  # NaN stays NaN
+        if not task.axes:
+            known = (values >= 0) & (values < task.num_outputs)
+            values = np.where(known, np.arange(task.num_outputs) == values, np.nan)
+        invalid = int((~np.isfinite(values).all(1)).sum())
+        if invalid:
+            log.warning("%s: no valid prediction of %s in %d of %d events", title, task.branch, invalid, len(values))
+        self.facts["invalid"].setdefault(task.name, {})[title] = invalid
+        if invalid < len(values):
+            self.predictions[task.name][title] = values
+            if sigma is not None:
+                self.sigmas[task.name][title] = sigma.reshape(len(values), -1).astype(np.float64)
+
+    def add_file(self, title: str, columns: Columns) -> None:
+        """Add the predictions of a file for the tasks of this sample."""
+        for task in self.tasks.values():
+            if f"pred_{task.branch}" in columns:
+                self.add(title, task, columns[f"pred_{task.branch}"], columns.get(f"sigma_{task.branch}"))
+            else:
+                log.warning("%s has no pred_%s: not compared", title, task.branch)
+
+
+def load_sample(
+    path: Path, compare: Path | None = None, reference: Sequence[str] = (), tree: str = TREE
+) -> PredictedSample:
+    """Read files that `xecgnn-infer` or a training wrote.
+
+    Args:
+        path: the file.
+        compare: a second one; only events (run, event) that both have are kept, the first of each where it is repeated.
+        reference: `TRUTH=BRANCH` for a branch of `path` with another reconstruction of a truth branch, in its unit; or
+            a prefix that makes such branches of the names of truth branches.
+        tree: name of the tree.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, unreadable, without predictions or without common events.
+    """
+    columns = _read(path, tree)
+    references = _references(reference, columns, path)
+    duplicates = {str(path): _duplicates(columns)}
+    total, other = _length(columns), None
+    if compare is not None:
+        if compare.resolve() == path.resolve():
+            raise ValueError(f"{path}: compared with itself")
+        other = _read(compare, tree)
+        duplicates[str(compare)] = _duplicates(other)
+        _, rows, other_rows = np.intersect1d(_keys(columns, path), _keys(other, compare), return_indices=True)
+        if not len(rows):
+            raise ValueError(f"{path} and {compare} have no event (run, event) in common")
+        columns = {name: values[rows] for name, values in columns.items()}
+        other = {name: values[other_rows] for name, values in other.items()}
+    sample = PredictedSample(columns)
+    sample.facts |= {"input": str(path), "events_in_input": total, "duplicates": duplicates}
+    if compare is not None and other is not None:
+        titles = [file.stem.removeprefix("validation_results_") for file in (path, compare)]
+        titles = titles if titles[0] != titles[1] else [str(path), str(compare)]
+        sample.facts["compared_with"] = str(compare)
+        sample.add_file(titles[0], columns)
+        sample.add_file(titles[1], other)
+    else:
+        sample.add_file(NETWORK, columns)
+    for branch, name in references.items():
+        task = next(task for task in sample.tasks.values() if task.branch == branch)
+        sample.add(name, task, columns[name])
+    return sample
+
+
+def _read(path: Path, tree: str) -> Columns:
+    """All columns of a file but readings: (E,) or (E, width)."""
+    with TreeReader(path, ReaderConfig(tree=tree)) as reader:
+        readable, _ = reader.layout()
+        known = [f"pred_{branch}" for branch in TARGETS.values()]
+        if not readable.keys() & set(known):
+            present = ", ".join(reader.tree.keys())
+            raise ValueError(f"{path}: no predictions ({', '.join(known)}); branches: {present}")
+        wanted = [name for name in readable if name not in BRANCHES or BRANCHES[name].width != SENSOR]
+        return {name: _native(reader.read_branch(name, 0, reader.num_entries)) for name in wanted}
+
+
+def _native(values: NDArray) -> NDArray:
+    return values.astype(values.dtype.newbyteorder("="))
+
+
+def _references(entries: Sequence[str], columns: Columns, path: Path) -> dict[str, str]:
+    """{truth branch: branch of the other reconstruction}, from `TRUTH=BRANCH` and prefixes."""
+    predicted = [branch for branch in TARGETS.values() if f"pred_{branch}" in columns]
+    found: dict[str, str] = {}
+    for entry in entries:
+        branch, sign, name = entry.partition("=")
+        pairs = {branch: name} if sign else {b: entry + b for b in predicted if entry + b in columns}
+        if not pairs:
+            raise ValueError(f"reference {entry!r}: {path} has none of {', '.join(entry + b for b in predicted)}")
+        for branch, name in pairs.items():
+            if branch not in predicted:
+                raise ValueError(f"reference {entry!r}: {branch!r} is not predicted; predicted: {', '.join(predicted)}")
+            if name not in columns:
+                raise ValueError(f"reference {entry!r}: no branch {name!r} in {path}; branches: {', '.join(columns)}")
+        found |= pairs
+    return found
+
+
+def _keys(columns: Columns, path: Path) -> NDArray[np.int64]:
+    """One number per (run, event)."""
+    if not set(IDENTIFIERS) <= columns.keys():
+        raise ValueError(f"{path}: no run and event, by which events are matched; branches: {', '.join(columns)}")
+    run, event = (columns[name].astype(np.int64) for name in IDENTIFIERS)
+    return (run << 32) + event
+
+
+def _duplicates(columns: Columns) -> int | None:
+    """Events (run, event) that are there again; None where they cannot be told apart."""
+    if not set(IDENTIFIERS) <= columns.keys():
+        return None
+    return _length(columns) - len(np.unique(_keys(columns, Path())))
+
+
+def _length(columns: Columns) -> int:
+    return len(next(iter(columns.values())))

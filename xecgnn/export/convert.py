@@ -1,0 +1,148 @@
+"""From a checkpoint to a model file that has been compared with it, and the comparison repeated later."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from xecgnn.data import EventArrays
+from xecgnn.data.config import ReaderConfig
+from xecgnn.data.reader import TreeReader
+from xecgnn.detector import Detector
+from xecgnn.export.metadata import describe, weights_hash
+from xecgnn.export.onnx_file import OPSET, operators, write_onnx
+from xecgnn.export.raw_model import RawModel
+from xecgnn.export.runtime import OnnxPredictor
+from xecgnn.export.verify import verify
+from xecgnn.names import FEATURES, NPHO, RELATIVE_NPHO
+from xecgnn.settings import Settings
+from xecgnn.simulation import simulate_events
+from xecgnn.training.checkpoint import KEY, load_model, read_checkpoint
+
+__all__ = ["ExportConfig", "VerifyConfig", "export_checkpoint", "verify_file"]
+
+log = logging.getLogger(__name__)
+
+
+class ExportConfig(Settings):
+    """Settings of `xecgnn-export`."""
+
+    checkpoint: Path = Field(description="checkpoint of xecgnn-train; with --encoder of any training")
+    output: Path = Field(Path("model.onnx"), description="ONNX file to write")
+    tasks: list[str] = Field([], description="tasks to keep (default: all of the checkpoint)")
+    normalized_input: bool = Field(False, description="one input (B, sensors, 2), normalised, sentinel where invalid")
+    encoder: bool = Field(False, description="the encoder alone: tokens of the faces (B, T, D)")
+    inpaint: Path | None = Field(None, description="checkpoint of xecgnn-inpaint that fills dead sensors first")
+    data: Path | None = Field(None, description="ROOT file to compare on (default: simulated events)")
+    events: int = Field(64, ge=2, description="events to compare on")
+    overwrite: bool = Field(False, description="replace an output file that exists")
+
+
+class VerifyConfig(Settings):
+    """Settings of `xecgnn-export --verify`."""
+
+    verify: Path = Field(description="model file to compare with its checkpoint")
+    checkpoint: Path = Field(description="checkpoint that it was written from")
+    inpaint: Path | None = Field(None, description="checkpoint of the inpainter in it, where there is one")
+    data: Path = Field(description="ROOT file to compare on")
+    events: int = Field(2000, ge=2, description="events to compare on")
+
+
+def export_checkpoint(config: ExportConfig) -> Path:
+    """Write the averaged (EMA) weights of a checkpoint as an ONNX file; it has its name only if it passed `verify`.
+
+    Raises:
+        FileExistsError: the output exists.
+        FileNotFoundError, ValueError: a checkpoint or settings that cannot be used, or a file that failed.
+    """
+    if config.output.exists() and not config.overwrite:
+        raise FileExistsError(f"{config.output} exists; choose another --output, or --overwrite to replace it")
+    model, run = _network(config.checkpoint, config.encoder)
+    raw = RawModel(
+        model,
+        config.tasks,
+        normalized_input=config.normalized_input,
+        encoder_only=config.encoder,
+        inpainter=_inpainter(config.inpaint, run),
+    )
+    events = _events(config.data, config.events, raw.detector, run)
+    part = config.output.with_name(config.output.name + ".part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        write_onnx(raw, part, describe(raw, model, run))
+        table = verify(part, raw, events)
+        os.replace(part, config.output)
+    finally:
+        part.unlink(missing_ok=True)
+    counts = ", ".join(f"{name} {count}" for name, count in sorted(operators(config.output).items()))
+    size = config.output.stat().st_size / 1e6
+    log.info("%s\n%s: %.1f MB, opset %d, %s", table, config.output, size, OPSET, counts)
+    return config.output
+
+
+def verify_file(config: VerifyConfig) -> str:
+    """Compare a model file with its checkpoint once more; returns the table.
+
+    Raises:
+        FileNotFoundError, ValueError: files that cannot be used or do not belong together, or a comparison that failed.
+    """
+    metadata = OnnxPredictor(config.verify).metadata
+    encoder_only, filled = metadata["kind"] == "encoder", metadata.get("inpainter_hash")
+    model, run = _network(config.checkpoint, encoder_only)
+    _same_weights(config.verify, metadata["model_hash"], config.checkpoint, model)
+    if bool(filled) != bool(config.inpaint):
+        hint = "an inpainter: give" if filled else "no inpainter: leave out"
+        raise ValueError(f"{config.verify} has {hint} --inpaint")
+    inpainter = _inpainter(config.inpaint, run)
+    if filled:
+        _same_weights(config.verify, filled, config.inpaint, inpainter)
+    raw = RawModel(
+        model,
+        json.loads(metadata["tasks"]),
+        normalized_input=metadata["input"] == "normalized",
+        encoder_only=encoder_only,
+        inpainter=inpainter,
+    )
+    table = verify(config.verify, raw, _events(config.data, config.events, raw.detector, run))
+    log.info("%s\n%s agrees with %s.", table, config.verify, config.checkpoint)
+    return table
+
+
+def _network(path: Path, encoder_only: bool) -> tuple[Any, dict[str, Any]]:
+    """The network of a checkpoint, and what the checkpoint says about its training."""
+    run = read_checkpoint(path).get(KEY) or {}
+    kind = run.get("kind", "regression") if encoder_only else "regression"
+    return load_model(path, kind=kind), run
+
+
+def _same_weights(file: Path, found: str, checkpoint: Path | None, network: Any) -> None:
+    wanted = weights_hash(network)
+    if found != wanted:
+        raise ValueError(f"{file} holds the weights {found[:12]}, not those of {checkpoint} ({wanted[:12]})")
+
+
+def _inpainter(path: Path | None, run: dict[str, Any]) -> Any:
+    if path is None:
+        return None
+    inpainter = load_model(path, kind="inpainting")
+    trained, wanted = (r["config"]["data"][f"{NPHO}_branch"] for r in (read_checkpoint(path)[KEY], run))
+    if trained != wanted:
+        raise ValueError(f"the inpainter was trained on {trained}, the network on {wanted}")
+    return inpainter
+
+
+def _events(path: Path | None, count: int, detector: Detector, run: dict[str, Any]) -> EventArrays:
+    """The first events of a file, read as in the training, or simulated ones."""
+    settings = run["config"]["data"]
+    if path is not None:
+        reader = ReaderConfig(**{name: settings[name] for name in ("tree", "npho_branch", "time_branch")})
+        with TreeReader(path, reader) as file:
+            total = file.scan(FEATURES, detector.num_sensors).num_entries
+            return EventArrays(file.read(FEATURES, 0, min(count, total)))
+    events = simulate_events(detector, count, all_branches=settings["npho_branch"] == RELATIVE_NPHO)
+    return EventArrays({name: events[settings[f"{NPHO}_branch"] if name == NPHO else name] for name in FEATURES})

@@ -1,0 +1,172 @@
+"""Dead sensors of a file, filled with what an inpainting network predicts from the others; all else is copied."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from xecgnn.data.config import ReaderConfig
+from xecgnn.data.dead_channels import read_dead_channels
+from xecgnn.data.parts import check_new
+from xecgnn.data.reader import TreeReader
+from xecgnn.inference.faces import join_faces, split_faces
+from xecgnn.inference.stream import Columns, Job, file_hash, run_job
+from xecgnn.names import FEATURES, INVALID_LIMIT, INVALID_VALUE, NPHO, RELATIVE_NPHO, RELATIVE_TIME, TIME, TREE
+from xecgnn.settings import Settings
+
+__all__ = ["FILLED", "FillConfig", "fill_file"]
+
+log = logging.getLogger(__name__)
+
+FILLED = "filled"  # branch: (S,) True where the readings are predictions
+
+# Branches that tell the same thing: of either, the other follows.
+RATIO = {NPHO: RELATIVE_NPHO, RELATIVE_NPHO: NPHO}  # proportional within an event
+OFFSET = {RELATIVE_TIME: TIME, TIME: RELATIVE_TIME}  # shifted within an event
+
+Mask = NDArray[np.bool_]
+
+
+class FillConfig(Settings):
+    """Settings of `xecgnn-fill`."""
+
+    checkpoint: Path = Field(description="checkpoint of xecgnn-inpaint")
+    input: Path = Field(description="ROOT file to fill")
+    output: Path = Field(description="ROOT file to write")
+    dead_channels: Path | None = Field(
+        None, description="text file with the ids of sensors to fill whatever they read, # for comments"
+    )
+    tree: str = Field(TREE, description="name of the tree in the input")
+    batch: int = Field(32, ge=1, description="events per call of the network")
+
+
+def fill_file(config: FillConfig) -> Path:
+    """Fill the sensors without valid npho, and those of the list, of every event; returns the output.
+
+    Filled are the two branches that the network was trained with, and the other npho and time branches where there
+    are any: relative_npho by the event's ratio to npho, time by its offset to relative_time. All other branches that
+    can be written are copied as they are. An interrupted call goes on where it stopped.
+
+    Raises:
+        FileExistsError: the output exists.
+        FileNotFoundError, ValueError: a checkpoint, list or file that cannot be used; as `run_job`.
+    """
+    from xecgnn.training.checkpoint import KEY, load_model, read_checkpoint
+
+    check_new(config.output)
+    model = load_model(config.checkpoint, kind="inpainting")
+    trained = read_checkpoint(config.checkpoint)[KEY]["config"]["data"]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    log.info("%s: PyTorch on %s", config.checkpoint, device)
+    dead = read_dead_channels(config.dead_channels, model.detector.num_sensors) if config.dead_channels else None
+
+    reader = ReaderConfig(tree=config.tree, npho_branch=trained["npho_branch"], time_branch=trained["time_branch"])
+    with TreeReader(config.input, reader) as file:
+        copied, left_out = file.layout()
+        scan = file.scan(FEATURES, model.detector.num_sensors)
+    if left_out:
+        log.warning("%s: left out, as no flat arrays of numbers: %s", config.input, ", ".join(left_out))
+    fill = _Fill(model.to(device), dead, reader, copied)
+
+    def read(file: TreeReader, start: int, stop: int) -> Columns:
+        return {name: file.read_branch(name, start, stop) for name in copied}
+
+    layout = {**copied, FILLED: ("bool", model.detector.num_sensors)}
+    model_hash = file_hash(config.checkpoint)
+    depends_on = {"model": model_hash[:12], "device": str(device), "dead channels": _digest(dead)}
+    job = Job([scan], reader, config.batch, read, fill, layout, depends_on)
+    events = run_job(job, config.output, {"model": model_hash})
+    log.info("%s: %d events", config.output, events)
+    return config.output
+
+
+class _Fill:
+    """Columns of a batch as read -> the same with dead sensors filled, and `filled`.
+
+    Args:
+        model: an `Inpainter`.
+        dead: ids of sensors to fill whatever they read.
+        reader: names the branches that the network knows.
+        branches: name -> (dtype, width) of all branches.
+    """
+
+    def __init__(
+        self, model: Any, dead: NDArray[np.int64] | None, reader: ReaderConfig, branches: dict[str, tuple[str, int]]
+    ) -> None:
+        self.model, self.detector = model, model.detector
+        self.device = next(model.parameters()).device
+        self.npho, self.time = reader.npho_branch, reader.time_branch
+        sensors = self.detector.num_sensors
+        self.derived = [
+            (source, partner[source], derive)
+            for source, partner, derive in ((self.npho, RATIO, _by_ratio), (self.time, OFFSET, _by_offset))
+            if source in partner and branches.get(partner[source], ("", 0))[1] == sensors
+        ]
+        if FILLED in branches:
+            raise ValueError(f"the input has a branch {FILLED!r}: it was filled before")
+        for name in (self.npho, self.time, *(partner for _, partner, _ in self.derived)):
+            if np.dtype(branches[name][0]).kind != "f":
+                raise ValueError(f"branch {name!r} holds {branches[name][0]}, filling needs floating-point numbers")
+        self.dead = torch.zeros(sensors, dtype=torch.bool)
+        self.dead[torch.from_numpy(dead) if dead is not None else []] = True
+
+    def __call__(self, batch: Columns) -> Columns:
+        npho, time, filled = self._predict(batch)
+        columns = {**batch, FILLED: filled}
+        for name, values in ((self.npho, npho), (self.time, time)):
+            columns[name] = np.where(filled, values, batch[name])
+        with np.errstate(all="ignore"):  # of invalid readings, whose results are not used
+            for source, partner, derive in self.derived:
+                columns[partner] = np.where(filled, derive(columns[source], batch[partner], filled), batch[partner])
+        return columns
+
+    def _predict(self, batch: Columns) -> tuple[NDArray[np.float32], NDArray[np.float32], Mask]:
+        """npho and time (B, S) with predictions where `filled` (B, S); never NaN there."""
+        x = np.stack([batch[name].astype(np.float32) for name in (self.npho, self.time)], -1)  # [B, S, 2]
+        dead = self.dead.expand(len(x), -1).to(self.device)
+        with torch.inference_mode():
+            readings = split_faces(self.detector, torch.from_numpy(x).to(self.device))
+            readings, mask = self.model.fill(readings, split_faces(self.detector, dead))
+            npho, time = join_faces(self.detector, readings).cpu().numpy().transpose(2, 0, 1)
+            filled = join_faces(self.detector, mask).cpu().numpy()
+        filled = filled & _valid(npho)  # a prediction that overflows fills nothing
+        return npho, np.where(_valid(time), time, np.float32(INVALID_VALUE)), filled
+
+
+def _by_ratio(source: NDArray, partner: NDArray, filled: Mask) -> NDArray[np.float64]:
+    """`partner` (B, S) as it follows from `source`, by their ratio in the brightest sensor that was read."""
+    there, partner_there, known = _reference(source, partner, filled, np.abs(source))
+    return _where_known(known & _valid(source), source * (partner_there / there))
+
+
+def _by_offset(source: NDArray, partner: NDArray, filled: Mask) -> NDArray[np.float64]:
+    """`partner` (B, S) as it follows from `source`, by their difference in the sensor nearest to zero (exact there)."""
+    there, partner_there, known = _reference(source, partner, filled, -np.abs(source))
+    return _where_known(known & _valid(source), source + (partner_there - there))
+
+
+def _reference(source: NDArray, partner: NDArray, filled: Mask, score: NDArray) -> tuple[NDArray, NDArray, Mask]:
+    """`source`, `partner` in the sensor of each event with the best score among those read; if there is any; (B, 1)."""
+    usable = ~filled & _valid(source) & _valid(partner)
+    best = np.where(usable, score, -np.inf).argmax(1)[:, None]
+    there, partner_there, known = (np.take_along_axis(array, best, 1) for array in (source, partner, usable))
+    return there.astype(np.float64), partner_there.astype(np.float64), known
+
+
+def _where_known(known: Mask, values: NDArray) -> NDArray:
+    return np.where(known & _valid(values), values, INVALID_VALUE)
+
+
+def _valid(values: NDArray) -> Mask:
+    return np.abs(values) < INVALID_LIMIT  # False for NaN
+
+
+def _digest(dead: NDArray[np.int64] | None) -> str:
+    return "none" if dead is None else f"{len(dead)}, {hashlib.sha256(dead.tobytes()).hexdigest()[:12]}"

@@ -1,0 +1,77 @@
+"""One interface to a trained network, whichever file it comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+__all__ = ["CheckpointPredictor", "Predictor", "load_predictor"]
+
+Array = NDArray[np.float32]
+
+ZIP = b"PK"  # a checkpoint is a ZIP archive; an ONNX file never begins so
+
+
+class Predictor(Protocol):
+    """Raw readings of B events in, physical quantities out.
+
+    Attributes:
+        output_names: keys of what `predict` returns, as those of `model(batch)`: tasks, `<task>_sigma` where predicted.
+        metadata: what the file says about the network, see `xecgnn.export.metadata`.
+        provider: what runs it, and where.
+        num_sensors: S.
+    """
+
+    output_names: tuple[str, ...]
+    metadata: dict[str, str]
+    provider: str
+    num_sensors: int
+
+    def predict(self, npho: Array, relative_time: Array) -> dict[str, Array]:
+        """Readings (B, S), times in s -> name: (B, width) in rad, GeV, s, cm."""
+
+
+class CheckpointPredictor(Predictor):
+    """The network of a checkpoint of `xecgnn-train`, run by PyTorch, on the GPU where there is one."""
+
+    def __init__(self, path: str | Path) -> None:
+        from xecgnn.export.metadata import describe
+        from xecgnn.export.raw_model import RawModel
+        from xecgnn.training.checkpoint import KEY, load_model, read_checkpoint
+
+        model = load_model(path)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.raw = RawModel(model).to(self.device).eval()
+        self.output_names = self.raw.output_names
+        self.metadata = describe(self.raw, model, read_checkpoint(path)[KEY])
+        self.provider = f"PyTorch on {self.device}"
+        self.num_sensors = self.raw.detector.num_sensors
+
+    def predict(self, npho: Array, relative_time: Array) -> dict[str, Array]:
+        inputs = (torch.tensor(values, device=self.device) for values in (npho, relative_time))
+        with torch.inference_mode():
+            outputs = [values.float().cpu().numpy() for values in self.raw(*inputs)]
+        return dict(zip(self.output_names, outputs, strict=True))
+
+
+def load_predictor(path: str | Path) -> Predictor:
+    """The network in a file: a checkpoint, else ONNX.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: neither a checkpoint of `xecgnn-train` nor a model of `xecgnn-export`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"model {str(path)!r} not found")
+    with path.open("rb") as file:
+        is_checkpoint = file.read(len(ZIP)) == ZIP
+    if is_checkpoint:
+        return CheckpointPredictor(path)
+    from xecgnn.export.runtime import OnnxPredictor
+
+    return OnnxPredictor(path)

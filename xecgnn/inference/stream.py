@@ -1,0 +1,219 @@
+"""The loop of every command that turns files into a file: reading, computing and writing overlap, memory is constant.
+
+Files are cut into blocks where their baskets end, blocks into batches; consecutive blocks make a part of the output.
+All this follows from the files alone, so that a job goes on after an interruption as if there had been none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+import xecgnn
+from xecgnn.data.blocks import Block, cut_blocks
+from xecgnn.data.config import ReaderConfig
+from xecgnn.data.parts import Layout, PartFiles
+from xecgnn.data.reader import BadFileError, FileScan, TreeReader
+
+__all__ = ["Columns", "Job", "ahead", "file_hash", "layout_of", "run_job"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Columns = dict[str, np.ndarray]  # name -> (E,) or (E, width)
+
+BLOCK_EVENTS = 500  # events read at once: 19 MB of a MEG II file
+PART_EVENTS = 5000  # at least so many events in a part; an interruption costs no more than this
+BATCHES_AHEAD = 4  # computed, not yet written
+
+
+class Result(NamedTuple):
+    """Some events of a part of the output; None marks its end."""
+
+    part: int
+    columns: Columns | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done to the events of some files.
+
+    Attributes:
+        files: the scanned files, in the order of the output.
+        config: how they are read.
+        batch_size: events per call of `compute`.
+        read: (open file, start, stop) -> columns of these entries.
+        compute: columns of a batch -> columns of the output.
+        layout: branches of the output.
+        depends_on: what the output depends on beside the files, as text by name.
+    """
+
+    files: Sequence[FileScan]
+    config: ReaderConfig
+    batch_size: int
+    read: Callable[[TreeReader, int, int], Columns]
+    compute: Callable[[Columns], Columns]
+    layout: Layout
+    depends_on: Mapping[str, str] = field(default_factory=dict)
+
+
+def run_job(
+    job: Job, output: Path, notes: Mapping[str, str], before_publishing: Callable[[Path], None] | None = None
+) -> int:
+    """Read, compute, write; goes on with what an interrupted job left in `<output>.parts`.
+
+    Args:
+        job: what to do.
+        output: ROOT file to write.
+        notes: name -> text, stored beside the tree.
+        before_publishing: called with the complete file, before it gets the name `output`.
+
+    Returns:
+        Number of events in the output.
+
+    Raises:
+        FileExistsError, ValueError: as `PartFiles`; no event passes the cuts.
+        BadFileError: a file cannot be read.
+    """
+    all_parts = dict(enumerate(_cut_parts(job.files)))
+    if not all_parts:
+        raise ValueError(f"none of the events in {len(job.files)} files passes the fiducial cut")
+    with PartFiles(output, job.layout, _signature(job)) as parts:
+        todo = {part: blocks for part, blocks in all_parts.items() if not parts.done(part)}
+        total, left = (sum(b.num_events for blocks in some.values() for b in blocks) for some in (all_parts, todo))
+        if left < total:
+            log.info("%s: going on after %d of %d events", output, total - left, total)
+        # A line that moves is for people: nothing where the output is not a terminal.
+        bar = tqdm(total=total, initial=total - left, unit="event", desc=output.name, disable=None)
+        try:
+            with bar, closing(_results(job, todo)) as results:
+                _write(results, parts, bar)
+        except KeyboardInterrupt:
+            kept = f"The same command goes on from what is in {parts.folder}"
+            log.info("\nInterrupted. %s", kept if parts.complete() else "No part was complete yet.")
+            raise
+        merged, events = parts.merge(notes)
+        if before_publishing:
+            before_publishing(merged)
+        parts.publish(merged)
+    return events
+
+
+def ahead(items: Generator[T], depth: int) -> Generator[T]:
+    """The same items, made in a thread while the caller works; at most `depth` of them wait, or are being made.
+
+    An exception in `items` is raised here once. To be closed if left early: then the thread ends after its item.
+    """
+    end = object()
+    with closing(items), ThreadPoolExecutor(1) as pool:
+        waiting = [pool.submit(next, items, end) for _ in range(depth)]
+        try:
+            while (item := waiting.pop(0).result()) is not end:
+                waiting.append(pool.submit(next, items, end))
+                yield item  # type: ignore[misc]
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _results(job: Job, todo: Mapping[int, Sequence[Block]]) -> Generator[Result]:
+    """Columns of the output batch by batch: one thread reads, one computes, the caller writes."""
+    return ahead(_compute(job, ahead(_read(job, todo), 1)), BATCHES_AHEAD)
+
+
+def _write(results: Iterable[Result], parts: PartFiles, bar: tqdm) -> None:
+    for part, batches in groupby(results, key=lambda result: result.part):
+        with parts.write(part) as writer:
+            for _, columns in batches:
+                if columns is None:  # complete: it gets its name before the next part is waited for
+                    break
+                writer.write(columns)
+                bar.update(_size(columns))
+
+
+def _compute(job: Job, blocks: Generator[Result]) -> Generator[Result]:
+    with closing(blocks):
+        for part, columns in blocks:
+            if columns is None:
+                yield Result(part, None)
+                continue
+            for start in range(0, _size(columns), job.batch_size):
+                rows = slice(start, start + job.batch_size)
+                yield Result(part, job.compute({name: values[rows] for name, values in columns.items()}))
+
+
+def _read(job: Job, todo: Mapping[int, Sequence[Block]]) -> Generator[Result]:
+    for part, blocks in todo.items():
+        empty = True
+        for columns in _read_blocks(job, blocks):
+            yield Result(part, columns)
+            empty = False
+        if not empty:
+            yield Result(part, None)
+
+
+def _read_blocks(job: Job, blocks: Sequence[Block]) -> Iterator[Columns]:
+    """Columns of each block after the cuts; one that cannot be read is left out where the settings say so."""
+    for file, some in groupby(blocks, key=lambda block: block.file):
+        scan = job.files[file]
+        with TreeReader(scan.path, job.config) as reader:
+            for block in some:
+                try:
+                    columns = job.read(reader, block.start, block.stop)
+                except BadFileError as error:
+                    if job.config.on_bad_file == "stop":
+                        raise
+                    log.warning("skipped %s", error)
+                    continue
+                keep = slice(None) if scan.keep is None else scan.keep[block.start : block.stop]
+                yield {name: values[keep] for name, values in columns.items()}
+
+
+def _cut_parts(files: Sequence[FileScan]) -> list[list[Block]]:
+    """Blocks of each part of the output."""
+    parts: list[list[Block]] = []
+    events = PART_EVENTS
+    for number, scan in enumerate(files):
+        for block in cut_blocks(number, scan.baskets, BLOCK_EVENTS, scan.keep):
+            if events >= PART_EVENTS:
+                parts.append([])
+                events = 0
+            parts[-1].append(block)
+            events += block.num_events
+    return parts
+
+
+def _size(columns: Columns) -> int:
+    return len(next(iter(columns.values())))
+
+
+def _signature(job: Job) -> dict[str, str]:
+    """What the parts depend on. Sizes of blocks and parts belong to the version of the package."""
+    signature = {"version": f"{xecgnn.__version__}, {BLOCK_EVENTS}, {PART_EVENTS}", "batch": str(job.batch_size)}
+    signature |= {name: str(value) for name, value in job.config.model_dump().items()} | dict(job.depends_on)
+    for number, scan in enumerate(job.files):
+        status = scan.path.stat()
+        found = f"{status.st_size} bytes of {status.st_mtime_ns}, {scan.num_entries} events"
+        signature[f"input {number}"] = f"{scan.path.resolve()} ({found})"
+    return signature
+
+
+def layout_of(columns: Mapping[str, np.ndarray]) -> Layout:
+    """Branches that hold these columns, as `TreeWriter` takes them."""
+    return {name: (array.dtype.str, 1 if array.ndim == 1 else array.shape[1]) for name, array in columns.items()}
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file (hex), as `sha256sum` prints it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

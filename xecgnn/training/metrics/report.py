@@ -1,0 +1,117 @@
+"""training_report.md: a run on one page, with its settings, its table and its pictures."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import yaml
+
+from xecgnn.training.metrics.plots import CAPTIONS, generate_all_plots
+from xecgnn.training.metrics.tracker import CSV, MetricsTracker, is_first_process
+
+__all__ = ["REPORT", "generate_report", "report_run"]
+
+log = logging.getLogger(__name__)
+
+REPORT = "training_report.md"
+
+
+def report_run(folder: str | Path) -> list[Path]:
+    """Pictures and report of a run from the table and the config.yaml in its folder; the files written.
+
+    A folder without a finished epoch is told in a line of the log.
+    """
+    tracker = MetricsTracker(folder)
+    if not tracker.history:
+        log.warning("%s: no finished epoch, no training report", tracker.output_dir / CSV)
+        return []
+    config = yaml.safe_load((tracker.output_dir / "config.yaml").read_text())
+    pictures = generate_all_plots(tracker, folder)
+    return [*pictures, generate_report(tracker, config, folder, pictures)]
+
+
+def generate_report(
+    tracker: MetricsTracker, config: Mapping[str, Any], save_dir: str | Path, plot_paths: Iterable[str | Path] = ()
+) -> Path:
+    """Write training_report.md; returns its path. Only the first process writes.
+
+    Args:
+        tracker: with at least one finished epoch.
+        config: hyperparameters, nested as they are.
+        save_dir: folder of the report, whose files become the manifest.
+        plot_paths: pictures to embed; those that are not there are left out.
+
+    Raises:
+        ValueError: no epoch is finished.
+    """
+    path = Path(save_dir) / REPORT
+    if not tracker.history:
+        raise ValueError(f"{tracker.output_dir / CSV}: no finished epoch, nothing to report")
+    if not is_first_process():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pictures = sorted(filter(Path.is_file, map(Path, plot_paths)), key=lambda p: p.stem != "training_dashboard")
+    sections = [
+        f"# Training report: {path.parent.resolve().name}",
+        "## Summary\n\n" + _table(["quantity", "value"], _summary(tracker)),
+        f"## Hyperparameters\n\n```json\n{json.dumps(config, indent=2, default=str)}\n```",
+        "## Epochs\n\n" + _epochs(tracker),
+        "## Pictures\n\n" + "\n\n".join(_picture(picture, path.parent) for picture in pictures),
+        "## Files\n\n" + _table(["file", "size"], _manifest(path)),
+    ]
+    part = path.with_name(path.name + ".part")
+    part.write_text("\n\n".join(sections) + "\n")
+    os.replace(part, path)
+    return path
+
+
+def _summary(tracker: MetricsTracker) -> Iterable[tuple[str, str]]:
+    last = tracker.history[-1]
+    for column, name in (("loss_mean", "training loss"), ("val_loss", "validation loss")):
+        best = tracker.best(column)
+        if best is not None:
+            yield f"best {name}", f"{best.get(column):.5g} (epoch {best.epoch})"
+            yield f"last {name}", f"{last.get(column):.5g} (epoch {last.epoch})"
+    yield "finished epochs", str(len(tracker.history))
+    yield "wall-clock time", str(timedelta(seconds=round(last.cumulative_time_sec or 0.0)))
+    speeds = [m.samples_per_sec for m in tracker.history if m.samples_per_sec]
+    if speeds:
+        yield "throughput", f"{sum(speeds) / len(speeds):.5g} samples / s"
+    peaks = [m.gpu_peak_mb for m in tracker.history if m.gpu_peak_mb]
+    yield "GPU memory, peak", f"{max(peaks) / 1000:.3g} GB" if peaks else "no GPU"
+
+
+def _epochs(tracker: MetricsTracker) -> str:
+    """All columns that have a value."""
+    rows = [metrics.row for metrics in tracker.history]
+    columns = [name for name in tracker.columns if any(row.get(name) is not None for row in rows)]
+    cells = [["" if row.get(name) is None else f"{row[name]:.5g}" for name in columns] for row in rows]
+    return _table(columns, cells)
+
+
+def _picture(path: Path, folder: Path) -> str:
+    title, caption = CAPTIONS.get(path.stem, (path.stem, ""))
+    link = f"![{title}]({quote(os.path.relpath(path, folder))})"
+    return f"### {title}\n\n{link}\n" + (f"*{caption}.*" if caption else "")
+
+
+def _manifest(report: Path) -> Iterable[tuple[str, str]]:
+    for path in sorted(report.parent.iterdir()):
+        if path.is_file() and path != report and path.suffix != ".part":
+            yield f"[{path.name}]({quote(path.name)})", _size(path.stat().st_size)
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,263 @@
+"""Numbers of each epoch, kept in a CSV and a JSON file that grow while the training runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+__all__ = ["CSV", "JSON", "EpochMetrics", "MetricsTracker", "compute_grad_norm", "is_first_process"]
+
+log = logging.getLogger(__name__)
+
+CSV, JSON = "training_metrics.csv", "training_metrics.json"
+MB = 1e6
+Scalar = float | Tensor
+
+
+@dataclass
+class EpochMetrics:
+    """One row of the table. None: does not exist here (no GPU, no averaged weights, batch size not told)."""
+
+    epoch: int
+    loss_mean: float | None = None  # of the batches of this epoch, in this process
+    loss_std: float | None = None
+    loss_min: float | None = None
+    loss_max: float | None = None
+    loss_median: float | None = None
+    lr: float | None = None  # of the last batch
+    grad_norm: float | None = None  # L2 norm over all weights, before clipping: mean and largest of the steps
+    grad_norm_max: float | None = None
+    samples_per_sec: float | None = None  # over the time that training took, without validation
+    batches_per_sec: float | None = None
+    gpu_allocated_mb: float | None = None  # at the end of the epoch
+    gpu_reserved_mb: float | None = None
+    gpu_peak_mb: float | None = None  # since the process began
+    ema_delta_norm: float | None = None  # L2 distance of the weights from their average
+    epoch_time_sec: float | None = None  # with validation
+    cumulative_time_sec: float | None = None  # of all epochs in the table
+    extra: dict[str, float] = field(default_factory=dict)  # further columns, such as val_loss
+
+    def get(self, column: str) -> float:
+        """Value of a column; NaN where there is none."""
+        value = self.row.get(column)
+        return math.nan if value is None else value
+
+    @property
+    def row(self) -> dict[str, float | None]:
+        """All columns by name."""
+        return {name: getattr(self, name) for name in COLUMNS} | self.extra
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, str]) -> EpochMetrics:
+        """From a line of the CSV, where what does not exist is empty."""
+        values = {name: float(text) for name, text in row.items() if text}
+        known = {name: values.pop(name) for name in COLUMNS[1:] if name in values}
+        return cls(int(values.pop("epoch")), **known, extra=values)
+
+
+LOSSES = ("loss_mean", "loss_std", "loss_min", "loss_max", "loss_median")
+COLUMNS = [entry.name for entry in fields(EpochMetrics) if entry.name != "extra"]
+
+
+class MetricsTracker:
+    """Collects the numbers of a training loop.
+
+    A table that is already in the folder is continued: `start_epoch` drops the rows of epochs that are done again.
+    Tensors stay on their device until the epoch ends, so that logging never waits for a GPU. Of several processes only
+    the first one writes.
+
+    Args:
+        output_dir: folder of training_metrics.csv and training_metrics.json; made when the first epoch ends.
+    """
+
+    def __init__(self, output_dir: str | Path) -> None:
+        self.output_dir = Path(output_dir)
+        self.history: list[EpochMetrics] = _read(self.output_dir / CSV)
+        self._header: list[str] = []  # of the file, once this tracker has written it
+        self._epoch: int | None = None
+
+    def best(self, column: str) -> EpochMetrics | None:
+        """The epoch with the lowest finite value of a column, if there is one."""
+        finite = [m for m in self.history if math.isfinite(m.get(column))]
+        return min(finite, key=lambda metrics: metrics.get(column), default=None)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of all columns of the table."""
+        return list(dict.fromkeys(name for metrics in self.history for name in metrics.row)) or COLUMNS
+
+    def start_epoch(self, epoch: int) -> None:
+        """Begin to measure an epoch; whatever was measured of an unfinished one is forgotten."""
+        kept = [metrics for metrics in self.history if metrics.epoch < epoch]
+        if len(kept) < len(self.history):
+            log.info("%s: epochs from %d on are done again.", self.output_dir / CSV, epoch)
+            self.history, self._header = kept, []
+        self._epoch = epoch
+        self._losses: list[Scalar] = []
+        self._norms: list[Scalar] = []
+        self._lr: Scalar | None = None
+        self._samples = 0
+        self._start = self._last = time.perf_counter()
+
+    def log_batch(
+        self, loss: Scalar, lr: Scalar | None = None, grad_norm: Scalar | None = None, batch_size: int | None = None
+    ) -> None:
+        """Add a batch. Without `batch_size` there is no throughput in samples; without a step no gradient norm."""
+        if self._epoch is None:
+            raise ValueError("log_batch: no epoch has begun; call start_epoch first")
+        self._losses.append(_kept(loss))
+        if grad_norm is not None:
+            self._norms.append(_kept(grad_norm))
+        self._lr = lr if lr is None else _kept(lr)
+        self._samples += batch_size or 0
+        self._last = time.perf_counter()
+
+    def end_epoch(
+        self,
+        model: nn.Module | None = None,
+        ema_model: nn.Module | None = None,
+        metrics: Mapping[str, Scalar] | None = None,
+    ) -> EpochMetrics:
+        """Close the epoch and write its row.
+
+        Args:
+            model: the network; its device is the one whose memory is looked at.
+            ema_model: network with averaged weights, the same parameters in the same order.
+            metrics: further columns, for example {"val_loss": 0.1}; another epoch may have others.
+        """
+        if self._epoch is None:
+            raise ValueError("end_epoch: no epoch has begun; call start_epoch first")
+        losses, norms = _numbers(self._losses), _numbers(self._norms)  # waits for the GPU: before the clock is read
+        norms = norms[np.isfinite(norms)]  # fp16 skips steps whose gradient is not
+        now, training = time.perf_counter(), max(self._last - self._start, 1e-9)
+        before = self.history[-1].cumulative_time_sec or 0.0 if self.history else 0.0
+        row = EpochMetrics(
+            self._epoch,
+            **_distribution(losses),
+            lr=None if self._lr is None else float(self._lr),
+            grad_norm=float(norms.mean()) if len(norms) else None,
+            grad_norm_max=float(norms.max()) if len(norms) else None,
+            samples_per_sec=self._samples / training if self._samples else None,
+            batches_per_sec=len(losses) / training if len(losses) else None,
+            **_gpu_memory(model),
+            ema_delta_norm=None if model is None or ema_model is None else _distance(model, ema_model),
+            epoch_time_sec=now - self._start,
+            cumulative_time_sec=before + now - self._start,
+            extra={name: float(value) for name, value in (metrics or {}).items()},
+        )
+        self.history.append(row)
+        self._epoch = None
+        if is_first_process():
+            self._write()
+        return row
+
+    def _write(self) -> None:
+        """Append the last row, or write the whole table if the file has other columns or rows."""
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        columns, path = self.columns, self.output_dir / CSV
+        if columns == self._header:
+            with path.open("a", newline="") as file:
+                file.write(_as_csv(columns, self.history[-1:]))
+        else:
+            _replace(path, ",".join(columns) + "\r\n" + _as_csv(columns, self.history))
+            self._header = columns
+        rows = [{name: _rounded(metrics.row.get(name)) for name in columns} for metrics in self.history]
+        _replace(self.output_dir / JSON, json.dumps({"epochs": rows}, indent=1) + "\n")
+
+
+def compute_grad_norm(model: nn.Module) -> Tensor:
+    """L2 norm of all gradients of a model, as a scalar on its device; 0 without gradients."""
+    return nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes."""
+    distributed = torch.distributed
+    return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0
+
+
+def _kept(value: Scalar) -> Scalar:
+    # A copy: learning rates are changed in place, and compiled networks use the memory of their outputs again.
+    return value.detach().clone() if isinstance(value, Tensor) else float(value)
+
+
+def _numbers(values: list[Scalar]) -> NDArray[np.float64]:
+    """All values in one transfer."""
+    device = next((value.device for value in values if isinstance(value, Tensor)), None)
+    if device is None:
+        return np.array(values, dtype=np.float64)
+    return torch.stack([torch.as_tensor(v, device=device).reshape(()).float() for v in values]).cpu().double().numpy()
+
+
+def _distribution(losses: NDArray[np.float64]) -> dict[str, float]:
+    if not len(losses):
+        return {}
+    values = (losses.mean(), losses.std(), losses.min(), losses.max(), np.median(losses))
+    return dict(zip(LOSSES, map(float, values), strict=True))
+
+
+def _gpu_memory(model: nn.Module | None) -> dict[str, float]:
+    """Memory in MB on the device of the model, or on the current one without a model; empty without a GPU."""
+    weight = None if model is None else next(model.parameters(), None)
+    device = None if weight is None else weight.device
+    if not torch.cuda.is_initialized() or (device and device.type != "cuda"):
+        return {}
+    return {
+        "gpu_allocated_mb": torch.cuda.memory_allocated(device) / MB,
+        "gpu_reserved_mb": torch.cuda.memory_reserved(device) / MB,
+        "gpu_peak_mb": torch.cuda.max_memory_allocated(device) / MB,
+    }
+
+
+@torch.no_grad()
+def _distance(model: nn.Module, averaged: nn.Module) -> float:
+    pairs = zip(model.parameters(), averaged.parameters(), strict=True)
+    return float(nn.utils.get_total_norm([live - average.to(live.device) for live, average in pairs]))
+
+
+def _read(path: Path) -> list[EpochMetrics]:
+    """Rows of a table; a last line that was cut off when the process was killed does not count."""
+    if not path.is_file():
+        return []
+    lines = path.read_text().splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()
+    try:
+        return [EpochMetrics.from_row(row) for row in csv.DictReader(lines)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a table of training metrics ({type(error).__name__}: {error})") from None
+
+
+def _as_csv(columns: list[str], history: list[EpochMetrics]) -> str:
+    text = io.StringIO()
+    for metrics in history:
+        values = [metrics.row.get(name) for name in columns]
+        csv.writer(text).writerow("" if value is None else f"{value:.7g}" for value in values)
+    return text.getvalue()
+
+
+def _rounded(value: float | None) -> Any:
+    """As in the CSV; JSON has no NaN."""
+    if value is None or not math.isfinite(value):
+        return None
+    return value if isinstance(value, int) else float(f"{value:.7g}")
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, newline="")
+    os.replace(part, path)

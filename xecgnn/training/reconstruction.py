@@ -1,0 +1,148 @@
+"""The objective of pretraining and inpainting: hide sensors, predict them, compare at the hidden ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from xecgnn.models import Inpainter, MaskedAutoencoder
+from xecgnn.names import FEATURES, INVALID_LIMIT
+from xecgnn.nn.masking import Masker
+from xecgnn.tasks.losses import POINTWISE
+from xecgnn.training.config import ReconstructionLossConfig
+from xecgnn.training.objective import Objective
+
+__all__ = ["ReconstructionObjective"]
+
+CHANNELS = dict(zip(FEATURES, ("npho", "time"), strict=True))  # column of x -> its name in metrics
+VALIDATION_SEED = 20_24  # of the masks of the first validation batch; the same ones in every epoch
+
+Losses = dict[tuple[str, str], tuple[Tensor, Tensor]]  # (channel, face) -> loss and weight of each sensor, (B * N,)
+
+
+class WeightedMean(Metric):
+    """Mean over all batches and ranks; NaN where nothing had a weight (torchmetrics' own gives 0)."""
+
+    full_state_update = False
+    total: Tensor
+    weight: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("total", "weight"):
+            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, value: Tensor, weight: Tensor) -> None:
+        self.total += (value * weight).sum()
+        self.weight += weight.sum()
+
+    def compute(self) -> Tensor:
+        return self.total / self.weight
+
+
+class ReconstructionObjective(Objective):
+    """Weighted mean loss of the masked sensors, in normalised units.
+
+    A photon count weighs (npho + 1)^alpha; a time counts where it is valid and npho is above a threshold, and weighs
+    sqrt(npho), as its precision does. A batch without any masked sensor has the loss 0.
+
+    Args:
+        model: gives normalised predictions {face: (B * N, channels)}.
+        masker: chooses the sensors to hide.
+        config: loss and weights.
+        hide_invalid: whether invalid sensors are hidden too (inpainting: dead ones look as masked ones do), or shown as
+            the sentinel (pretraining: as in the regression that follows).
+        compiled: whether training runs the network through `torch.compile`.
+    """
+
+    def __init__(
+        self,
+        model: MaskedAutoencoder | Inpainter,
+        masker: Masker,
+        config: ReconstructionLossConfig,
+        hide_invalid: bool,
+        compiled: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model: MaskedAutoencoder | Inpainter = model
+        self.masker = masker
+        self.config = config
+        self.hide_invalid = hide_invalid
+        self.run_network = torch.compile(model.__call__) if compiled else model
+        self.weights = {"npho": config.npho_weight, "time": config.time_weight}
+        self.metrics: dict[str, WeightedMean] = {}
+        self._validation_batches = 0
+
+    def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        losses, ratio = self._losses(batch.x_dict, None, self.run_network)
+        total: Tensor | float = 0.0
+        diagnostics = {"mask_ratio": ratio}
+        for channel in dict.fromkeys(channel for channel, _ in losses):
+            parts = [part for (name, _), part in losses.items() if name == channel]
+            weight = torch.stack([weight.sum() for _, weight in parts]).sum()
+            loss = torch.stack([(loss * weight).sum() for loss, weight in parts]).sum()
+            loss = loss / weight.clamp(min=torch.finfo(weight.dtype).tiny)
+            diagnostics[f"loss_{channel}"] = loss.detach()
+            total = total + self.weights[channel] * loss
+        assert isinstance(total, Tensor)
+        return total, diagnostics
+
+    def update_metrics(self, batch: Any) -> None:
+        device = next(iter(batch.x_dict.values())).device
+        generator = torch.Generator(device).manual_seed(VALIDATION_SEED + self._validation_batches)
+        self._validation_batches += 1
+        losses, ratio = self._losses(batch.x_dict, generator, self.model)
+        self._update("mask_ratio", ratio, torch.ones_like(ratio))
+        for (channel, face), (loss, weight) in losses.items():
+            self._update(f"loss_{channel}", loss, weight)
+            self._update(f"loss_{channel}_{face}", loss, weight)
+
+    def compute_metrics(self) -> dict[str, Tensor]:
+        self._validation_batches = 0
+        values = {name: metric.compute() for name, metric in self.metrics.items()}
+        for metric in self.metrics.values():
+            metric.reset()
+        known = [name for name in self.weights if torch.isfinite(values.get(f"loss_{name}", torch.tensor(torch.nan)))]
+        if not known:
+            raise ValueError("no validation event has a valid sensor")
+        values["loss"] = torch.stack([self.weights[name] * values[f"loss_{name}"] for name in known]).sum()
+        return {f"val_{name}": value for name, value in values.items() if torch.isfinite(value)}
+
+    def _update(self, name: str, value: Tensor, weight: Tensor) -> None:
+        metric = self.metrics.setdefault(name, WeightedMean())
+        metric.to(value.device).update(value, weight)
+
+    def _losses(
+        self, readings: Mapping[str, Tensor], generator: torch.Generator | None, network: Any
+    ) -> tuple[Losses, Tensor]:
+        """Losses and weights of all sensors, zero weight where nothing was masked; and the fraction that was."""
+        normalizer = self.model.encoder.normalizer
+        validity = {face: normalizer.validity(x) for face, x in readings.items()}
+        masked = self.masker(readings, validity, generator)
+        visible = {face: ~masked[face] & (validity[face][0] | (not self.hide_invalid)) for face in readings}
+        predictions = network(readings, visible)
+        losses: Losses = {}
+        for face, predicted in predictions.items():
+            target = normalizer(readings[face], *validity[face])  # [B*N, 2]
+            npho = torch.where(validity[face][0], readings[face][:, 0], 0).float()
+            for column, channel in zip(range(predicted.size(1)), CHANNELS.values(), strict=False):
+                residual = predicted[:, column].float() - target[:, column]
+                loss = POINTWISE[self.config.loss_fn](residual, self.config.loss_beta)
+                weight = self._weight(channel, npho, validity[face][column]) * masked[face]
+                losses[channel, face] = torch.where(weight > 0, loss, 0), weight
+        valid = torch.stack([npho_valid.sum() for npho_valid, _ in validity.values()]).sum()
+        hidden = torch.stack([mask.sum() for mask in masked.values()]).sum()
+        return losses, hidden / valid.clamp(min=1)
+
+    def _weight(self, channel: str, npho: Tensor, valid: Tensor) -> Tensor:
+        """Weight (B * N,) of each sensor with readings `npho` (0 where invalid)."""
+        light = npho.clamp(0, INVALID_LIMIT)
+        if channel == "npho":
+            return valid * (light + 1) ** self.config.npho_alpha
+        threshold = self.config.time_npho_threshold
+        above = npho >= (self.model.encoder.normalizer.npho_threshold if threshold is None else threshold)
+        return (valid & above) * light.sqrt()
