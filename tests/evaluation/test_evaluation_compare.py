@@ -17,13 +17,13 @@ from xecgnn.evaluation.run_history import Run, read_run
 def make_run(name: str, losses: Sequence[float], rate: float = 1e-3, **columns: Sequence[float]) -> str:
     """The folder of a run with a setting and metrics per epoch."""
     folder = Path("artifacts") / name
-    folder.mkdir(parents=True)
+    (folder / "metrics").mkdir(parents=True)
     settings: dict[str, Any] = {"run_name": name, "seed": 0, "training": {"epochs": 3, "lr": rate}}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     rows = [["epoch", "val_loss", "gpu_peak_mb", *columns]]
     for epoch, values in enumerate(zip(losses, *columns.values(), strict=True)):
         rows.append([str(epoch), str(values[0]), "", *map(str, values[1:])])
-    (folder / "training_metrics.csv").write_text("".join(",".join(row) + "\r\n" for row in rows))
+    (folder / "metrics/training_metrics.csv").write_text("".join(",".join(row) + "\r\n" for row in rows))
     return str(folder)
 
 
@@ -84,11 +84,11 @@ def test_the_pages_have_all_runs_and_units(monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_is_missing_is_told_and_the_rest_is_drawn(caplog: pytest.LogCaptureFixture) -> None:
     whole, half = make_run("whole", [0.5, 0.4, 0.3]), make_run("half", [0.5, float("nan")])
     blind, empty = make_run("blind", [float("nan")] * 3, theta_rms=[1, 2, 3]), make_run("empty", [])
-    (Path(empty) / "training_metrics.csv").unlink()
+    (Path(empty) / "metrics/training_metrics.csv").unlink()
     main([blind, empty, half, whole])
     assert caplog.messages[:3] == [
         "blind: has no val_loss and is not ranked",
-        "empty: no epoch is finished (no training_metrics.csv); its settings alone are compared",
+        "empty: no epoch is finished (no metrics/training_metrics.csv); its settings alone are compared",
         "half: unfinished, 1 of 3 epochs",
     ]
     assert [row[:2] for row in results()["val_loss"]] == [["1", "whole"], ["2", "half"]]
@@ -110,7 +110,7 @@ def test_one_run_alone_without_an_epoch(caplog: pytest.LogCaptureFixture) -> Non
         (["artifacts/a", "artifacts"], "artifacts: there is no config.yaml in it, it is not the folder of a run"),
         (["artifacts/a", "artifacts/a"], "2 of the runs are called 'a'; names must differ"),
         (["artifacts/a", "--metric", "val_los"], "metric 'val_los' is in none of the runs; known metrics: val_loss"),
-        (["artifacts/bad"], "artifacts/bad/training_metrics.csv: not a table of training metrics"),
+        (["artifacts/bad"], "artifacts/bad/metrics/training_metrics.csv: not a table of training metrics"),
         (["artifacts/a", "--output-dir", "taken"], "taken/comparison.md exists; choose another --output-dir, or"),
     ],
 )
@@ -118,7 +118,7 @@ def test_mistakes_are_named_and_nothing_is_written(
     workplace: Path, arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_run("a", [0.5])
-    (Path(make_run("bad", [0.5])) / "training_metrics.csv").write_text("epoch,val_loss\n0,low\n")
+    (Path(make_run("bad", [0.5])) / "metrics/training_metrics.csv").write_text("epoch,val_loss\n0,low\n")
     Path("taken").mkdir()
     Path("taken/comparison.md").touch()
     with pytest.raises(SystemExit) as stop:

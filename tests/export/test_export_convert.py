@@ -13,7 +13,7 @@ import torch
 from xecgnn.cli.export import main
 from xecgnn.data import EventArrays
 from xecgnn.detector import load_detector
-from xecgnn.export import ExportConfig, OnnxPredictor, convert, export_checkpoint
+from xecgnn.export import ExportConfig, OnnxPredictor, convert, export_checkpoint, runtime
 from xecgnn.export import verify as verify_module
 from xecgnn.export.onnx_file import FORBIDDEN, operators
 from xecgnn.export.verify import damaged
@@ -120,6 +120,15 @@ def test_averaged_weights_are_exported(
     torch.save(content, tmp_path / "trained.pth")
     monkeypatch.setattr(convert, "write_onnx", lambda raw, path, metadata: shutil.copy(exported, path))
     export_checkpoint(ExportConfig(checkpoint=tmp_path / "trained.pth", output=tmp_path / "a.onnx", events=8))
+
+
+def test_missing_library_is_found_before_any_work(
+    checkpoints: dict[str, Path], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "find_spec", lambda name: None if name == "onnxruntime" else name)
+    code, line = run(checkpoints["all"], "--output", "no such folder/model.onnx")
+    assert code == 2
+    assert line == "error: onnxruntime is not installed: pip install 'xecgnn[cpu]', or 'xecgnn[gpu]' for CUDA\n"
 
 
 def test_mistakes_are_one_line(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
 
 import lightning.pytorch as pl
 import numpy as np
@@ -108,6 +109,22 @@ def test_the_report_shows_all_and_links_only_what_is_there(example: Path) -> Non
     assert json.loads(settings[1]) == {"lr": 0.1, "data": {"batch": 8}}
     assert "| finished epochs | 2 |" in report
     assert "gpu_peak_mb" not in report  # columns without any value
+
+
+def test_the_report_of_a_run(tmp_path: Path) -> None:
+    run = tmp_path / "a run"
+    run_epochs(MetricsTracker(run / "metrics"), range(2), val_loss=0.5)
+    (run / "config.yaml").write_text("seed: 3\n")
+    (run / "predictions_a run.csv").touch()
+    files = report_run(run)
+    assert {path.parent for path in files} == {run / "metrics"}
+    report = files[-1].read_text()
+    assert report.startswith("# Training report: a run\n")
+    assert '"seed": 3' in report
+    assert "| best validation loss | 0.5 (epoch 0) |" in report
+    links = [unquote(link) for link in re.findall(r"\]\(([^)]+)\)", report)]
+    assert {"../config.yaml", "../predictions_a run.csv", "training_metrics.csv"} <= set(links)
+    assert all((run / "metrics" / link).is_file() for link in links)
 
 
 def test_the_row_of_an_epoch(tmp_path: Path) -> None:
@@ -257,7 +274,7 @@ def test_mistakes_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
         measure.log_batch(1.0)
     with pytest.raises(ValueError, match="no finished epoch, nothing to draw"):
         generate_all_plots(measure, tmp_path)
-    assert report_run(tmp_path) == []
+    assert report_run(tmp_path) == []  # nor in its metrics/
     assert "no finished epoch, no training report" in caplog.text
     (tmp_path / "training_metrics.csv").write_text("run,loss\n1,x\n")
     with pytest.raises(ValueError, match="not a table of training metrics"):

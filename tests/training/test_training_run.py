@@ -47,7 +47,7 @@ def test_a_run_leaves_its_artifacts(workplace: Path, caplog: pytest.LogCaptureFi
     assert "surface normal" in caplog.text
     folder = workplace / "artifacts" / "first"
     assert {path.name for path in folder.iterdir()} == {
-        "checkpoint_best.pth", "checkpoint_last.pth", "config.yaml", "predictions_first.csv",
+        "checkpoint_best.pth", "checkpoint_last.pth", "config.yaml", "metrics", "predictions_first.csv",
         "resolution_profile_angle.pdf", "resolution_profile_energy.pdf", "validation_results_first.root",
     }  # fmt: skip
     assert (workplace / "runs" / "first").is_dir()

@@ -31,9 +31,10 @@ class FinishedRun(NamedTuple):
 
     def report(self, text: str, files: list[Path]) -> None:
         """Log plots with MLflow, and say what there is to look at."""
+        from xecgnn.training.metrics import report_run
         from xecgnn.training.run import log_artifacts
 
-        log_artifacts(self.loggers, files)
+        log_artifacts(self.loggers, [*files, *report_run(self.folder)])
         artifacts = "\n".join(f"  {path.name}" for path in sorted(self.folder.iterdir()))
         log.info("\n%s\n\nArtifacts in %s:\n%s", text, self.folder, artifacts)
 

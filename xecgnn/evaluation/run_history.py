@@ -15,7 +15,7 @@ __all__ = ["Run", "badness", "is_ranked", "read_run"]
 
 log = logging.getLogger(__name__)
 
-SETTINGS, METRICS = "config.yaml", "training_metrics.csv"
+SETTINGS, METRICS = "config.yaml", "metrics/training_metrics.csv"
 MLFLOW_NAMES = {"train_loss": "loss_mean"}  # what is called otherwise in the table of a run
 
 

@@ -17,7 +17,7 @@ from xecgnn.detector import Detector
 from xecgnn.export.metadata import describe, weights_hash
 from xecgnn.export.onnx_file import OPSET, operators, write_onnx
 from xecgnn.export.raw_model import RawModel
-from xecgnn.export.runtime import OnnxPredictor
+from xecgnn.export.runtime import OnnxPredictor, require
 from xecgnn.export.verify import verify
 from xecgnn.names import FEATURES, NPHO, RELATIVE_NPHO
 from xecgnn.settings import Settings
@@ -58,8 +58,10 @@ def export_checkpoint(config: ExportConfig) -> Path:
 
     Raises:
         FileExistsError: the output exists.
-        FileNotFoundError, ValueError: a checkpoint or settings that cannot be used, or a file that failed.
+        FileNotFoundError, ValueError: a library is not installed, a checkpoint or settings cannot be used, or the file
+            failed.
     """
+    require("onnx", "onnxscript", "onnxruntime")
     if config.output.exists() and not config.overwrite:
         raise FileExistsError(f"{config.output} exists; choose another --output, or --overwrite to replace it")
     model, run = _network(config.checkpoint, config.encoder)

@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 
 from xecgnn.export.raw_model import READINGS, RawModel
-from xecgnn.export.runtime import require
 
 __all__ = ["FORBIDDEN", "OPSET", "operators", "write_onnx"]
 
@@ -25,9 +24,8 @@ def write_onnx(raw: RawModel, path: str | Path, metadata: Mapping[str, str]) -> 
     """Write `raw` in evaluation mode, with the given texts; an existing file is replaced.
 
     Raises:
-        ValueError: onnx is not installed; or a part of the network became one of the FORBIDDEN operators.
+        ValueError: a part of the network became one of the FORBIDDEN operators.
     """
-    require("onnx", "onnxscript")
     sensors = raw.detector.num_sensors
     shape = (2, sensors, 2) if raw.input_names == (READINGS,) else (2, sensors)  # a batch of 1 would become a constant
     batch = torch.export.Dim("batch", min=1)

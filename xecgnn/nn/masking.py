@@ -129,9 +129,7 @@ class Masker(nn.Module):
         """(B * N,) of each face -> (B, S)."""
         return torch.cat([x.view(-1, n) for x, n in zip(faces, self.num_sensors, strict=True)], 1)
 
-    def _weights(
-        self, readings: Mapping[str, Tensor], validity: Mapping[str, Validity], valid: Tensor
-    ) -> Tensor:
+    def _weights(self, readings: Mapping[str, Tensor], validity: Mapping[str, Validity], valid: Tensor) -> Tensor:
         """Mean weight of the valid sensors of each patch (B, P)."""
         weight = valid.float()
         if self.config.flat_npho:

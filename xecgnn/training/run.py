@@ -22,7 +22,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from xecgnn.training.config import LoggingConfig, TrainingConfig
 from xecgnn.training.ema import WarmEMA
-from xecgnn.training.metrics import MetricsCallback
+from xecgnn.training.metrics import METRICS, MetricsCallback
 
 __all__ = [
     "BEST",
@@ -150,7 +150,7 @@ def build_trainer(config: TrainingConfig, folder: Path, loggers: list[Logger], p
     callbacks: list[Callback] = [
         _checkpoint(folder, BEST, "val_loss"),
         _checkpoint(folder, LAST, None),
-        MetricsCallback(folder),
+        MetricsCallback(folder / METRICS),
     ]
     if config.ema_decay >= 0:
         callbacks.insert(0, WarmEMA(config.ema_decay))

@@ -8,6 +8,7 @@ from typing import Any
 # Resolved on first use: the pictures need matplotlib and the callback Lightning, the tracker neither.
 _PUBLIC = {
     "EpochMetrics": "tracker",
+    "METRICS": "tracker",
     "MetricsCallback": "callback",
     "MetricsTracker": "tracker",
     "compute_grad_norm": "tracker",

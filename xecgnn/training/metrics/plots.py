@@ -56,7 +56,8 @@ def generate_all_plots(tracker: MetricsTracker, save_dir: str | Path) -> list[Pa
     paths = []
     with matplotlib.rc_context(STYLE):
         for plot in PLOTS:
-            figure = Figure(figsize=(8, 4.8), layout="constrained")
+            figure = Figure(figsize=(8, 4.8))  # margins of its own: a layout engine takes twice the time
+            figure.subplots_adjust(left=0.15, right=0.98, bottom=0.11, top=0.93)
             _panel(figure.subplots(), plot, tracker)
             paths.append(_save(figure, folder / f"{plot.name}.png"))
         paths.append(_save(_dashboard(tracker), folder / f"{DASHBOARD}.png"))
@@ -64,8 +65,9 @@ def generate_all_plots(tracker: MetricsTracker, save_dir: str | Path) -> list[Pa
 
 
 def _dashboard(tracker: MetricsTracker) -> Figure:
-    figure = Figure(figsize=(17, 11), layout="constrained")
-    figure.suptitle(f"Training: {tracker.output_dir.resolve().name}", fontsize=14, x=0.01, ha="left")
+    figure = Figure(figsize=(17, 11))
+    figure.subplots_adjust(left=0.07, right=0.99, bottom=0.05, top=0.93, wspace=0.24, hspace=0.26)
+    figure.suptitle(f"Training: {tracker.name}", fontsize=14, x=0.01, ha="left")
     shown = [plot for plot in PLOTS if plot.name != "loss_distribution"]
     for ax, plot in zip(figure.subplots(3, 3).flat, shown, strict=True):
         _panel(ax, plot, tracker)
@@ -196,7 +198,7 @@ def _bars(ax: Axes, tracker: MetricsTracker, name: str, label: str) -> None:
     if not np.isfinite(values).any():
         _nothing(ax, "no finite value was recorded")
         return
-    ax.bar(_column(tracker, "epoch"), values, width=0.8 if len(values) <= FEW else 1.0, color=BLUE)
+    ax.bar(_column(tracker, "epoch"), values, width=0.8 if len(values) <= FEW else 1.0, color=BLUE, ec=BLUE, lw=0.3)
     ax.set_ylabel(label)
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import yaml
 
 from xecgnn.training.metrics.plots import CAPTIONS, generate_all_plots
-from xecgnn.training.metrics.tracker import CSV, MetricsTracker, is_first_process
+from xecgnn.training.metrics.tracker import CSV, METRICS, MetricsTracker, is_first_process
 
 __all__ = ["REPORT", "generate_report", "report_run"]
 
@@ -24,17 +24,18 @@ REPORT = "training_report.md"
 
 
 def report_run(folder: str | Path) -> list[Path]:
-    """Pictures and report of a run from the table and the config.yaml in its folder; the files written.
+    """Pictures and report in metrics/ of the folder of a run, from the table there and config.yaml; the files written.
 
     A folder without a finished epoch is told in a line of the log.
     """
-    tracker = MetricsTracker(folder)
+    metrics = Path(folder) / METRICS
+    tracker = MetricsTracker(metrics)
     if not tracker.history:
         log.warning("%s: no finished epoch, no training report", tracker.output_dir / CSV)
         return []
-    config = yaml.safe_load((tracker.output_dir / "config.yaml").read_text())
-    pictures = generate_all_plots(tracker, folder)
-    return [*pictures, generate_report(tracker, config, folder, pictures)]
+    config = yaml.safe_load((Path(folder) / "config.yaml").read_text())
+    pictures = generate_all_plots(tracker, metrics)
+    return [*pictures, generate_report(tracker, config, metrics, pictures)]
 
 
 def generate_report(
@@ -45,7 +46,7 @@ def generate_report(
     Args:
         tracker: with at least one finished epoch.
         config: hyperparameters, nested as they are.
-        save_dir: folder of the report, whose files become the manifest.
+        save_dir: folder of the report; its files become the manifest.
         plot_paths: pictures to embed; those that are not there are left out.
 
     Raises:
@@ -59,7 +60,7 @@ def generate_report(
     path.parent.mkdir(parents=True, exist_ok=True)
     pictures = sorted(filter(Path.is_file, map(Path, plot_paths)), key=lambda p: p.stem != "training_dashboard")
     sections = [
-        f"# Training report: {path.parent.resolve().name}",
+        f"# Training report: {tracker.name}",
         "## Summary\n\n" + _table(["quantity", "value"], _summary(tracker)),
         f"## Hyperparameters\n\n```json\n{json.dumps(config, indent=2, default=str)}\n```",
         "## Epochs\n\n" + _epochs(tracker),
@@ -103,9 +104,13 @@ def _picture(path: Path, folder: Path) -> str:
 
 
 def _manifest(report: Path) -> Iterable[tuple[str, str]]:
-    for path in sorted(report.parent.iterdir()):
-        if path.is_file() and path != report and path.suffix != ".part":
-            yield f"[{path.name}]({quote(path.name)})", _size(path.stat().st_size)
+    """The files beside the report, and around metrics/ those of the run."""
+    folder = report.parent.resolve()
+    for place in [folder.parent, folder] if folder.name == METRICS else [folder]:
+        for path in sorted(place.iterdir()):
+            if path.is_file() and path.name != report.name and path.suffix != ".part":
+                name = os.path.relpath(path, folder)
+                yield f"[{name}]({quote(name)})", _size(path.stat().st_size)
 
 
 def _size(size: int) -> str:

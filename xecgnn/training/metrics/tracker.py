@@ -19,10 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["CSV", "JSON", "EpochMetrics", "MetricsTracker", "compute_grad_norm", "is_first_process"]
+__all__ = ["CSV", "JSON", "METRICS", "EpochMetrics", "MetricsTracker", "compute_grad_norm", "is_first_process"]
 
 log = logging.getLogger(__name__)
 
+METRICS = "metrics"  # folder inside that of a run
 CSV, JSON = "training_metrics.csv", "training_metrics.json"
 MB = 1e6
 Scalar = float | Tensor
@@ -94,6 +95,12 @@ class MetricsTracker:
         """The epoch with the lowest finite value of a column, if there is one."""
         finite = [m for m in self.history if math.isfinite(m.get(column))]
         return min(finite, key=lambda metrics: metrics.get(column), default=None)
+
+    @property
+    def name(self) -> str:
+        """Of the run: its folder, which may be the one around metrics/."""
+        folder = self.output_dir.resolve()
+        return folder.parent.name if folder.name == METRICS else folder.name
 
     @property
     def columns(self) -> list[str]:
