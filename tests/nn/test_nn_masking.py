@@ -132,8 +132,8 @@ def test_patches_weigh_as_their_mean_sensor(mini):
 def test_only_one_patch_is_cut(mini):
     """All sensors of a patch are masked, or none; but for one patch, cut at random."""
     x = copies(readings(mini), 300)
-    masked, valid = draw(mini, x, mask_ratio=0.5)
-    patch = Masker(mini, MaskingConfig()).patch
+    masked, valid = draw(mini, x, mask_ratio=0.5, pattern="patch")
+    patch = Masker(mini, MaskingConfig(pattern="patch")).patch
     sums = torch.zeros(2, len(masked), int(patch.max()) + 1)
     hidden, usable = sums.index_add(2, patch, torch.stack([masked, valid]).float())
     cut = (hidden > 0) & (hidden < usable)
