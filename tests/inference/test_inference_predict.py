@@ -210,3 +210,20 @@ def test_mistakes_are_one_line_and_leave_nothing(checkpoint: Path, mini_files: P
         assert lines[0].startswith(f"error: {line}")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "no folder"]
     assert not list(folder.glob("*.part*"))
+
+
+def test_branches_of_another_reconstruction_are_copied(checkpoint: Path, mini_files: Path, tmp_path: Path, run) -> None:
+    readings = columns_of(mini_files / "data/val/a.root")
+    other = {"EGamma": np.linspace(0.0, 1.0, 64), "uvwReco": np.arange(192, dtype=np.float32).reshape(64, 3)}
+    data = write(tmp_path / "in.root", readings | other)
+    output = tmp_path / "out.root"
+    predict_files(InferConfig(onnx=checkpoint, input=str(data), output=output, copy_branches=list(other)))
+    copied = columns_of(output)
+    for name, values in other.items():
+        assert copied[name].dtype == values.dtype
+        np.testing.assert_array_equal(copied[name], values)
+    missing = tmp_path / "none.root"
+    code, lines = run(onnx=checkpoint, input=data, output=missing, copy_branches="ERec")
+    assert code == 2
+    assert "no branch 'ERec' of numbers to copy; branches: " in lines[-1]
+    assert not missing.exists()

@@ -37,6 +37,7 @@ class InferConfig(ReaderConfig):
     output: Path = Field(description="ROOT file to write")
     csv: Path | None = Field(None, description="CSV file to write beside it")
     batch: int = Field(32, ge=1, description="events per call of the network")
+    copy_branches: list[str] = Field([], description="further branches to copy, for example another reconstruction's")
     npho_branch: str = Field(NPHO, description="branch read as npho, if not the one that the network was trained with")
     time_branch: str = Field(
         RELATIVE_TIME, description="branch read as relative_time (s), if not the one of the training"
@@ -65,17 +66,22 @@ def predict_files(config: InferConfig) -> Path:
     scans = scan_files(config.input, FEATURES, reader, predictor.num_sensors)
     copied = common_columns(scans, (*IDENTIFIERS, *(name for name in OPTIONAL if name not in IDENTIFIERS)))
     scans = scan_files([scan.path for scan in scans], (*FEATURES, *copied), reader, predictor.num_sensors)
-    compute = _Predict(predictor, copied)
+    further = _further_branches(config.copy_branches, [scan.path for scan in scans], reader)
+    predict = _Predict(predictor, copied)
 
     def read(file: TreeReader, start: int, stop: int) -> Columns:
-        return file.read((*FEATURES, *copied), start, stop)
+        others = {name: file.read_branch(name, start, stop) for name in further}
+        return file.read((*FEATURES, *copied), start, stop) | others
+
+    def compute(batch: Columns) -> Columns:
+        return predict(batch) | {name: batch[name] for name in further}
 
     # Before anything is written: does the network run, and what comes out?
     widths = {name: BRANCHES[name].width for name in copied} | dict.fromkeys(FEATURES, predictor.num_sensors)
     event = {name: np.zeros((1, width) if width > 1 else 1, np.float32) for name, width in widths.items()}
-    layout = layout_of(compute(event))
+    layout = {**layout_of(predict(event)), **further}
     model_hash = file_hash(config.onnx)
-    depends_on = {"model": model_hash[:12], "provider": predictor.provider}
+    depends_on = {"model": model_hash[:12], "provider": predictor.provider, "copied": ", ".join(further)}
     job = Job(scans, reader, config.batch, read, compute, layout, depends_on)
 
     if config.csv:
@@ -113,6 +119,22 @@ class _Predict:
         copied = {name: batch[name].astype(BRANCHES[name].dtype) for name in self.copied}
         identifiers = {name: copied.pop(name) for name in IDENTIFIERS if name in copied}
         return {**identifiers, **predicted, **copied}
+
+
+def _further_branches(names: Sequence[str], paths: Sequence[Path], config: ReaderConfig) -> dict[str, tuple[str, int]]:
+    """Name -> (dtype, width) of the branches to copy, which every file must have alike."""
+    layouts: dict[str, tuple[str, int]] = {}
+    for path in paths if names else ():
+        with TreeReader(path, config) as file:
+            present, _ = file.layout()
+        for name in names:
+            if name in BRANCHES or name.startswith(("pred_", "sigma_")):
+                raise ValueError(f"copy_branches: {name!r} has its own place in the output")
+            if name not in present:
+                raise ValueError(f"{path}: no branch {name!r} of numbers to copy; branches: {', '.join(present)}")
+            if layouts.setdefault(name, present[name]) != present[name]:
+                raise ValueError(f"{path}: branch {name!r} is {present[name]}, in the files before {layouts[name]}")
+    return layouts
 
 
 def _reader_config(config: InferConfig, predictor: Predictor) -> ReaderConfig:
