@@ -34,3 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         fill_file(settings)
 
     run_command(fill)
+
+
+if __name__ == "__main__":
+    main()

@@ -47,3 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         predict_files(settings)
 
     run_command(infer)
+
+
+if __name__ == "__main__":
+    main()
