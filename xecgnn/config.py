@@ -56,15 +56,20 @@ class TrainConfig(RunConfig):
     )
 
 
-class PretrainConfig(RunConfig):
-    """Settings of `xecgnn-pretrain`."""
+class ReconstructionConfig(RunConfig):
+    """What the trainings that predict hidden sensors share."""
 
-    masking: MaskingConfig = Field(default_factory=MaskingConfig, description="which sensors are hidden")
-    decoder: DecoderConfig = Field(default_factory=DecoderConfig, description="from the tokens back to the sensors")
     loss: ReconstructionLossConfig = Field(
         default_factory=ReconstructionLossConfig, description="error of the reconstructed sensors"
     )
     save_predictions: bool = Field(False, description="write truth and prediction of every sensor to a ROOT file")
+
+
+class PretrainConfig(ReconstructionConfig):
+    """Settings of `xecgnn-pretrain`."""
+
+    masking: MaskingConfig = Field(default_factory=MaskingConfig, description="which sensors are hidden")
+    decoder: DecoderConfig = Field(default_factory=DecoderConfig, description="from the tokens back to the sensors")
 
 
 class DeadChannelConfig(MaskingConfig):
@@ -75,15 +80,11 @@ class DeadChannelConfig(MaskingConfig):
     )
 
 
-class InpaintConfig(RunConfig):
+class InpaintConfig(ReconstructionConfig):
     """Settings of `xecgnn-inpaint`."""
 
     masking: DeadChannelConfig = Field(default_factory=DeadChannelConfig, description="which sensors are hidden")
     inpainter: InpainterConfig = Field(default_factory=InpainterConfig, description="heads of the faces")
-    loss: ReconstructionLossConfig = Field(
-        default_factory=ReconstructionLossConfig, description="error of the reconstructed sensors"
-    )
-    save_predictions: bool = Field(False, description="write truth and prediction of every sensor to a ROOT file")
 
 
 def load_config(

@@ -13,14 +13,14 @@ from xecgnn.detector import Detector
 from xecgnn.models.config import ModelConfig
 from xecgnn.models.encoder import Encoder
 from xecgnn.models.fusion import FusionTransformer
-from xecgnn.models.readout import SensorReadout, TokenGrid, first_lattices, fused_tokens
+from xecgnn.models.readout import SensorReadout, TokenGrid, first_lattices, fused_tokens, hex_topologies
 from xecgnn.names import HEX, LATTICE
 from xecgnn.nn.block import Block
 from xecgnn.nn.face_encoder import WINDOW, FaceEncoder
 from xecgnn.nn.hex_conv import HexConv
 from xecgnn.nn.lattice_conv import LatticeConv
 from xecgnn.nn.normalizer import NormalizationConfig
-from xecgnn.nn.topology import HexTopology, LatticeTopology
+from xecgnn.nn.topology import LatticeTopology
 from xecgnn.settings import Settings
 
 __all__ = ["Decoder", "DecoderConfig", "MaskedAutoencoder"]
@@ -61,9 +61,7 @@ class Decoder(nn.Module):
         self.hex_linear = nn.Linear(encoder.dim, dim)
 
         windows = {n: LatticeTopology(shape, (WINDOW,) * 2, padding=WINDOW // 2) for n, shape in self.patches.items()}
-        tables = {n: f.neighbors for n, f in detector.faces.items() if f.neighbors is not None}
-        neighbors = {name: HexTopology(table) for name, table in tables.items()}
-        taps = max((t.num_taps for t in neighbors.values()), default=1)
+        neighbors, taps = hex_topologies(detector)
         self.lattice, self.hex = FaceEncoder(windows), FaceEncoder(neighbors)
         for _ in range(config.depth):
             lattice = Block(LatticeConv(dim, dim, WINDOW, groups=dim), dim)

@@ -14,14 +14,14 @@ from xecgnn.detector import Detector, Face
 from xecgnn.models.config import ModelConfig
 from xecgnn.models.encoder import Encoder
 from xecgnn.models.fusion import FusionTransformer
-from xecgnn.models.readout import SensorReadout, TokenGrid, first_lattices, fused_tokens
+from xecgnn.models.readout import SensorReadout, TokenGrid, first_lattices, fused_tokens, hex_topologies
 from xecgnn.names import HEX, INVALID_LIMIT, INVALID_VALUE, LATTICE
 from xecgnn.nn.block import Block
 from xecgnn.nn.face_encoder import FaceEncoder
 from xecgnn.nn.hex_conv import HexConv
 from xecgnn.nn.lattice_conv import LatticeConv
 from xecgnn.nn.normalizer import NormalizationConfig
-from xecgnn.nn.topology import HexTopology, LatticeTopology, Topology
+from xecgnn.nn.topology import LatticeTopology, Topology
 from xecgnn.settings import Settings
 
 __all__ = ["Inpainter", "InpainterConfig", "NeighborMean"]
@@ -139,9 +139,7 @@ class Inpainter(nn.Module):
         self.fusion = FusionTransformer(model, self.encoder.token_centers)
         dim, shapes = config.local_dim, first_lattices(self.encoder)
         windows = {node: LatticeTopology(shape, (WINDOW,) * 2, padding=WINDOW // 2) for node, shape in shapes.items()}
-        tables = {name: face.neighbors for name, face in detector.faces.items() if face.neighbors is not None}
-        neighbors = {name: HexTopology(table) for name, table in tables.items()}
-        taps = max((t.num_taps for t in neighbors.values()), default=1)
+        neighbors, taps = hex_topologies(detector)
         layers = range(config.depth + 1)
         convolutions: list[nn.Module] = [LatticeConv(dim, dim, WINDOW, groups=dim) for _ in layers]
         self.lattice_local = LocalContext(convolutions, dim, windows, LATTICE)

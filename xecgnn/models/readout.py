@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn.module_dict import ModuleDict
 
+from xecgnn.detector import Detector
 from xecgnn.models.encoder import Encoder
 from xecgnn.models.fusion import FusionTransformer
 from xecgnn.nn.face_encoder import GRID
 from xecgnn.nn.pooling import GridPool
-from xecgnn.nn.topology import SpreadTopology
+from xecgnn.nn.topology import HexTopology, SpreadTopology
 
-__all__ = ["SensorReadout", "TokenGrid", "first_lattices", "fused_tokens"]
+__all__ = ["SensorReadout", "TokenGrid", "first_lattices", "fused_tokens", "hex_topologies"]
 
 Nodes = dict[str, Tensor]  # by node type
 
@@ -31,6 +32,13 @@ def fused_tokens(
 def first_lattices(encoder: Encoder) -> dict[str, tuple[int, int]]:
     """Rows and columns of the lattices that the encoder starts from, by node type."""
     return {encoder.first_levels[node]: cast(GridPool, pool).shape for node, pool in encoder.light_levels.items()}
+
+
+def hex_topologies(detector: Detector) -> tuple[dict[str, HexTopology], int]:
+    """Neighbours on each hexagonal face, and the largest number of taps."""
+    tables = {name: face.neighbors for name, face in detector.faces.items() if face.neighbors is not None}
+    topologies = {name: HexTopology(table) for name, table in tables.items()}
+    return topologies, max((t.num_taps for t in topologies.values()), default=1)
 
 
 class TokenGrid(nn.Module):
