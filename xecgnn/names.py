@@ -5,7 +5,7 @@ Sizes: E events, B batch, S sensors of the detector, N sensors of a face. True i
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 EdgeType = tuple[str, str, str]  # (source node type, relation, target node type)
 
@@ -66,3 +66,8 @@ TARGETS: dict[str, str] = {
     "angleVec": "emiVec",
     "n_gamma": "n_gamma",
 }
+
+
+def is_valid(readings: Any) -> Any:
+    """Where readings (array or tensor of any shape) can be used, bool of that shape; False for NaN."""
+    return abs(readings) < INVALID_LIMIT

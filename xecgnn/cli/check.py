@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic_settings import CliPositionalArg
 
 from xecgnn.cli.command import parse_command, run_command
 from xecgnn.names import TREE
+from xecgnn.output import check_new, completed
 from xecgnn.settings import Settings
 
 __all__ = ["CheckConfig", "main"]
@@ -45,9 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             usage="FILE [FILE ...] [options]",
         )
         outputs = [path for path in (settings.json_file, settings.dead_channels) if path]
-        for path in outputs:
-            if path.exists() and not settings.overwrite:
-                raise FileExistsError(f"{path} exists; choose another name, or --overwrite to replace it")
+        check_new(*outputs, overwrite=settings.overwrite, option="name")
         report = check_files(settings.files, load_detector(settings.detector), settings.against, settings.tree)
         sys.stdout.write(report.text)
         if settings.json_file:
@@ -61,9 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    with completed(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
@@ -14,19 +13,17 @@ from pydantic_settings import CliPositionalArg
 from xecgnn.cli.command import parse_command, run_command
 from xecgnn.data.config import ReaderConfig
 from xecgnn.names import NPHO, RELATIVE_TIME, TREE
+from xecgnn.output import check_new
 from xecgnn.settings import Settings
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from xecgnn.detector import Detector
+    pass
 
 __all__ = ["DisplayConfig", "display", "main"]
 
 log = logging.getLogger("xecgnn.display")
 
 FORMATS = (".pdf", ".png", ".html")
-DPI = 200  # of png
 
 
 class DisplayConfig(Settings):
@@ -77,6 +74,7 @@ def display(config: DisplayConfig) -> list[Path]:
     if config.output.suffix.lower() not in FORMATS:
         raise ValueError(f"--output {config.output} ends in {config.output.suffix!r}; allowed: {', '.join(FORMATS)}")
     from xecgnn.detector import load_detector
+    from xecgnn.evaluation.display_file import write_display
     from xecgnn.evaluation.lookup import EventLookup
 
     detector = load_detector(config.detector)
@@ -92,43 +90,11 @@ def display(config: DisplayConfig) -> list[Path]:
     paths = [config.output]
     if len(pages) > 1:
         paths = [config.output.with_stem(f"{config.output.stem}_{number}") for number in range(1, len(pages) + 1)]
-    for path in paths:
-        if path.exists() and not config.overwrite:
-            raise FileExistsError(f"{path} exists; choose another --output, or --overwrite to replace it")
-    config.output.parent.mkdir(parents=True, exist_ok=True)
+    check_new(*paths, overwrite=config.overwrite)
     for path, page in zip(paths, pages, strict=True):
-        _write(path, detector, page, config.scale)
+        write_display(path, detector, page, config.scale)
     log.info("wrote %s", ", ".join(map(str, paths)))
     return paths
-
-
-def _write(path: Path, detector: Detector, events: Sequence[Mapping[str, NDArray]], scale: str) -> None:
-    """One file, under its name only when complete; more than one event only as PDF."""
-    from xecgnn.evaluation.photon import PREDICTED, Photon, describe
-
-    def draw(function: Callable[..., Any], event: Mapping[str, NDArray], **more: Any) -> Any:
-        photons = {"truth": Photon.from_columns(event), "prediction": Photon.from_columns(event, PREDICTED)}
-        readings = event[NPHO], event[RELATIVE_TIME]
-        return function(detector, *readings, **photons, title=describe(event), scale=scale, **more)
-
-    part = path.with_name(path.name + ".part")
-    if path.suffix.lower() == ".html":
-        from xecgnn.evaluation.display3d import draw_event_3d, write_html
-
-        write_html(draw(draw_event_3d, events[0], branches=events[0]), part)
-    else:
-        import matplotlib
-        from matplotlib.backends.backend_pdf import PdfPages
-
-        from xecgnn.evaluation.display import draw_event
-
-        if path.suffix.lower() == ".png":
-            draw(draw_event, events[0]).savefig(part, format="png", dpi=DPI)
-        else:
-            with matplotlib.rc_context({"pdf.fonttype": 42}), PdfPages(part) as pdf:  # text stays text
-                for event in events:
-                    pdf.savefig(draw(draw_event, event))
-    os.replace(part, path)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xecgnn.detector import Detector
-from xecgnn.names import INVALID_LIMIT
+from xecgnn.names import is_valid
 
 __all__ = ["MIN_EVENTS", "SensorTotals"]
 
@@ -34,12 +34,12 @@ class SensorTotals:
 
     def add(self, npho: NDArray, time: NDArray) -> None:
         """Add E events: npho and time (E, S), as read."""
-        valid = np.abs(npho) < INVALID_LIMIT  # False for NaN
+        valid = is_valid(npho)  # False for NaN
         self.num_events += len(npho)
         self.blind_events += int((~valid.any(1)).sum())
         self.npho_invalid += (~valid).sum(0)
         self.npho_nan += np.isnan(npho).sum(0)
-        self.time_invalid += (~(np.abs(time) < INVALID_LIMIT)).sum(0)
+        self.time_invalid += (~is_valid(time)).sum(0)
         npho = np.where(valid, npho, np.float32(0))
         if not self._scale and valid.any():
             self._scale = max(0.1 * float(npho.sum(dtype=np.float64) / valid.sum()), 0.0)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xecgnn.detector import Detector, angles_to_direction
-from xecgnn.names import BRANCHES, INVALID_LIMIT, NPHO, RELATIVE_NPHO, RELATIVE_TIME, TIME
+from xecgnn.names import BRANCHES, INVALID_LIMIT, NPHO, RELATIVE_NPHO, RELATIVE_TIME, TIME, is_valid
 
 __all__ = ["Finding", "check_agreement", "guess_units"]
 
@@ -94,7 +94,7 @@ def _unit_problem(branch: str, unit: str) -> tuple[str, str]:
 
 def _light(branch: str, values: NDArray, expected: str) -> list[Finding]:
     """Photons or a share of the largest, by the largest valid value of each event."""
-    largest = np.where(np.abs(values) < INVALID_LIMIT, values, -np.inf).max(1)
+    largest = np.where(is_valid(values), values, -np.inf).max(1)
     largest = largest[np.isfinite(largest)]
     if not len(largest):
         return []
@@ -108,7 +108,7 @@ def _light(branch: str, values: NDArray, expected: str) -> list[Finding]:
 
 def _zero_of_time(values: NDArray) -> list[Finding]:
     """Relative times begin at zero in every event."""
-    earliest = np.where(np.abs(values) < INVALID_LIMIT, values, np.inf).min(1)
+    earliest = np.where(is_valid(values), values, np.inf).min(1)
     earliest = earliest[np.isfinite(earliest)]
     if not len(earliest):
         return []

@@ -14,8 +14,9 @@ from filelock import FileLock, Timeout
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.reader import TreeReader
 from xecgnn.data.writer import BASKET_EVENTS, TreeWriter
+from xecgnn.output import check_new
 
-__all__ = ["PartFiles", "check_new", "read_portions"]
+__all__ = ["PartFiles", "read_portions"]
 
 Layout = Mapping[str, tuple[str, int]]  # as TreeWriter takes it
 
@@ -103,12 +104,6 @@ class PartFiles:
         check_new(self.output)
         os.replace(merged, self.output)
         self._published = True
-
-
-def check_new(path: Path) -> None:
-    """Raise FileExistsError where there is something of this name."""
-    if path.exists():
-        raise FileExistsError(f"{path} exists; remove it, or choose another name")
 
 
 def read_portions(path: Path) -> Iterator[dict[str, np.ndarray]]:

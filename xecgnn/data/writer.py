@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from xecgnn.names import TREE
-
-if TYPE_CHECKING:
-    import uproot
+from xecgnn.output import completed
 
 __all__ = ["BASKET_EVENTS", "CompressionName", "TreeWriter"]
 
@@ -52,12 +51,10 @@ class TreeWriter:
             raise ValueError(f"unknown compression {compression!r}; allowed: {', '.join(get_args(CompressionName))}")
         self.path = Path(path)
         self.num_events = 0
-        self._part = self.path.with_name(self.path.name + ".part")
         self._branches = {name: (np.dtype(dtype), width) for name, (dtype, width) in branches.items()}
         self._compression = compression
         self._tree_name = tree
         self._notes = dict(notes or {})
-        self._file: uproot.WritableDirectory | None = None
         self._tree: Any = None
         self._filled = 0
         self._buffer: dict[str, np.ndarray] = {}
@@ -68,11 +65,13 @@ class TreeWriter:
         codecs = {"zstd": uproot.ZSTD(1), "lz4": uproot.LZ4(1), "zlib": uproot.ZLIB(1), "none": None}
         layout = self._branches.items()
         self._buffer = {name: np.empty(_shape(width, BASKET_EVENTS), dtype) for name, (dtype, width) in layout}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = uproot.recreate(self._part, compression=codecs[self._compression])
-        self._tree = self._file.mktree(self._tree_name, {n: np.dtype((dtype, _shape(w))) for n, (dtype, w) in layout})
-        for name, text in self._notes.items():
-            self._file[name] = text
+        with ExitStack() as stack:
+            part = stack.enter_context(completed(self.path))
+            file = stack.enter_context(uproot.recreate(part, compression=codecs[self._compression]))
+            self._tree = file.mktree(self._tree_name, {n: np.dtype((dtype, _shape(w))) for n, (dtype, w) in layout})
+            for name, text in self._notes.items():
+                file[name] = text
+            self._stack = stack.pop_all()  # closes the file, then names it
         return self
 
     def write(self, columns: Mapping[str, np.ndarray]) -> None:
@@ -102,18 +101,13 @@ class TreeWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._file is not None, "TreeWriter is used in a with block"
         try:
             if kind is None:
                 self._flush()
-            self._file.close()
         except BaseException:
-            self._part.unlink(missing_ok=True)
+            self._stack.__exit__(*sys.exc_info())
             raise
-        if kind is None:
-            os.replace(self._part, self.path)
-        else:
-            self._part.unlink(missing_ok=True)
+        self._stack.__exit__(kind, error, traceback)
 
 
 def _shape(width: int, *events: int) -> tuple[int, ...]:

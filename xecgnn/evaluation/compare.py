@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import matplotlib
-from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from xecgnn.evaluation.profiles import STYLE, new_page
+from xecgnn.evaluation.pages import new_page, write_pages
 from xecgnn.evaluation.run_history import METRICS, Run, is_ranked
 from xecgnn.evaluation.summary import aligned
+from xecgnn.output import check_new, completed
 from xecgnn.tasks import TASKS, Task, TasksConfig, build_tasks
 
 __all__ = ["compare_runs", "differing_settings"]
@@ -45,9 +43,7 @@ def compare_runs(
         FileExistsError: the files are there already.
     """
     paths = [Path(output_dir) / "comparison.md", Path(output_dir) / "comparison.pdf"]
-    for path in paths:
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} exists; choose another --output-dir, or --overwrite to replace it")
+    check_new(*paths, overwrite=overwrite, option="--output-dir")
     name, number = Counter(run.name for run in runs).most_common(1)[0]
     if number > 1:
         raise ValueError(f"{number} of the runs are called {name!r}; names must differ")
@@ -60,11 +56,10 @@ def compare_runs(
         _tell(run, metric)
     runs = sorted(runs, key=lambda run: run.place(metric))
     metrics = [metric, *(name for name in known if name != metric)]
-    paths[0].parent.mkdir(parents=True, exist_ok=True)
-    for path, write in zip(paths, (_write_table, _write_pages), strict=True):
-        part = path.with_name(path.name + ".part")
-        write(part, runs, metrics)
-        os.replace(part, path)
+    table, pages = paths
+    with completed(table) as part:
+        _write_table(part, runs, metrics)
+    write_pages(pages, _pages(runs, metrics))
     return paths
 
 
@@ -122,17 +117,16 @@ def _write_table(path: Path, runs: Sequence[Run], metrics: Sequence[str]) -> Non
     path.write_text("\n".join(lines))
 
 
-def _write_pages(path: Path, runs: Sequence[Run], metrics: Sequence[str]) -> None:
+def _pages(runs: Sequence[Run], metrics: Sequence[str]) -> Iterator[Figure]:
     drawn = [name for name in [*metrics, *ALSO] if any(name in run.history for run in runs)]
     footer = f"number of runs: {len(runs)}, ranked by {metrics[0]}"
-    with matplotlib.rc_context(STYLE), PdfPages(path) as pdf:
-        figure = new_page("Comparison of runs", footer)
-        _text(figure, [_results(runs, metrics[:1]), _settings(runs)])
-        pdf.savefig(figure)
-        for start in range(0, len(drawn), PANELS):
-            figure = new_page("Curves", footer)
-            _curves(figure, runs, drawn[start : start + PANELS])
-            pdf.savefig(figure)
+    figure = new_page("Comparison of runs", footer)
+    _text(figure, [_results(runs, metrics[:1]), _settings(runs)])
+    yield figure
+    for start in range(0, len(drawn), PANELS):
+        figure = new_page("Curves", footer)
+        _curves(figure, runs, drawn[start : start + PANELS])
+        yield figure
 
 
 def _text(figure: Figure, tables: Sequence[list[list[str]]]) -> None:

@@ -12,7 +12,6 @@ size have fluctuated towards where there are fewer: that, too, is in the bias al
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable, Iterator
 from itertools import pairwise, product
 from pathlib import Path
@@ -29,6 +28,7 @@ from xecgnn.evaluation.reconstruction import Reconstruction, reconstructions
 from xecgnn.evaluation.residuals import GroupedResiduals, ResidualStatistics, floor_statistics
 from xecgnn.evaluation.run import Evaluation
 from xecgnn.evaluation.summary import aligned, number
+from xecgnn.output import completed
 from xecgnn.simulation.constants import Constants
 
 __all__ = ["BINS", "METHODS", "QUANTITIES", "UNITS", "InpaintingResiduals", "evaluate_inpainting"]
@@ -185,11 +185,9 @@ def evaluate_inpainting(
     for events in reconstructions(model, masker, loader, seed, max_events):
         measured.add(events)
     table, plots = folder / f"inpainting_{run_name}.csv", folder / f"inpainting_resolution_{run_name}.pdf"
-    part = table.with_name(table.name + ".part")
-    with part.open("w", encoding="utf-8", newline="") as file:
+    with completed(table) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, ["face", "npho_from", "npho_to", "quantity", "unit", "method", *STATISTICS])
         writer.writeheader()
         writer.writerows(measured.rows())
-    os.replace(part, table)
     write_plots(plots, measured, run_name)
     return Evaluation(measured.table(), [table, plots])

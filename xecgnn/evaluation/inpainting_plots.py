@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from xecgnn.evaluation.inpainting import ALL, BINS, METHODS, NPHO, RELATIVE, InpaintingResiduals
+from xecgnn.evaluation.pages import LOOKS, new_page, write_pages
 from xecgnn.evaluation.panels import STYLES
-from xecgnn.evaluation.profiles import LOOKS, STYLE, new_page
 from xecgnn.evaluation.summary import number
 
 __all__ = ["figures", "write_plots"]
@@ -27,11 +24,7 @@ FLOOR: dict[str, Any] = {"color": "0.4", "lw": 1.2, "label": "statistical floor"
 
 def write_plots(path: Path, measured: InpaintingResiduals, run_name: str) -> None:
     """Write the PDF, under its name only when complete."""
-    part = path.with_name(path.name + ".part")
-    with matplotlib.rc_context(STYLE), PdfPages(part) as pdf:
-        for figure in figures(measured, run_name):
-            pdf.savefig(figure)
-    os.replace(part, path)
+    write_pages(path, figures(measured, run_name))
 
 
 def figures(measured: InpaintingResiduals, run_name: str) -> Iterator[Figure]:

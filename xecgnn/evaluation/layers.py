@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from xecgnn.detector import Detector
-from xecgnn.names import INVALID_LIMIT
+from xecgnn.names import is_valid
 
 __all__ = ["EXTRA", "Layer", "Scale", "event_layers", "extra_layers", "valid_readings"]
 
@@ -55,7 +55,7 @@ class Layer(NamedTuple):
 def valid_readings(values: ArrayLike) -> Array:
     """A float copy of the readings (S,) with NaN where they are invalid."""
     values = np.array(values, dtype=float)
-    return np.where(np.abs(values) < INVALID_LIMIT, values, np.nan)
+    return np.where(is_valid(values), values, np.nan)
 
 
 def event_layers(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xecgnn.detector import Detector
-from xecgnn.names import INVALID_LIMIT
+from xecgnn.names import is_valid
 
 __all__ = ["Light", "LightSummary"]
 
@@ -48,9 +48,9 @@ class LightSummary:
         """Features of a batch of graphs (`batch[face].x`: raw npho, time of B events)."""
         readings = [batch[name].x.reshape(-1, size, 2) for name, size in self.sizes.items()]
         npho, time = torch.cat(readings, 1).float().unbind(-1)  # [B, S] by face
-        known = npho.abs() < INVALID_LIMIT  # False for NaN
+        known = is_valid(npho)  # False for NaN
         npho = torch.where(known, npho, 0.0)
-        timed = known & (time.abs() < INVALID_LIMIT) & (npho >= self.npho_threshold)
+        timed = known & is_valid(time) & (npho >= self.npho_threshold)
         first = torch.where(timed, time, torch.inf).amin(1)
         weight = torch.where(timed, npho, 0.0).clamp(min=0)
         time_mean = (weight * torch.where(timed, time, 0.0)).sum(1) / weight.sum(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor
 from xecgnn.evaluation.baselines import Baseline
 from xecgnn.evaluation.light import Light
 from xecgnn.names import BRANCHES, IDENTIFIERS, TARGETS
+from xecgnn.output import completed
 from xecgnn.tasks import Task
 
 __all__ = ["NETWORK", "ValidationSample", "write_csv", "write_root"]
@@ -70,8 +70,7 @@ def write_csv(path: Path, columns: Mapping[str, NDArray] | Iterable[Mapping[str,
 
     `columns` may come in portions with the same names: then only one is in memory.
     """
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
+    with completed(path) as part, part.open("w", encoding="utf-8") as file:
         for number, portion in enumerate([columns] if isinstance(columns, Mapping) else columns):
             names: list[str] = []
             values: list[NDArray] = []
@@ -86,7 +85,6 @@ def write_csv(path: Path, columns: Mapping[str, NDArray] | Iterable[Mapping[str,
             for start in range(0, len(values[0]), CSV_ROWS):
                 rows = [wide[start : start + CSV_ROWS].astype(np.float64) for wide in values]
                 np.savetxt(file, np.concatenate(rows, 1), fmt=formats, delimiter=",")
-    os.replace(part, path)
 
 
 def write_root(path: Path, columns: Mapping[str, NDArray]) -> None:

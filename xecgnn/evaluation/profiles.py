@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
-from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from xecgnn.evaluation import panels
+from xecgnn.evaluation.pages import LOOKS, new_page, write_pages
 from xecgnn.evaluation.panels import Method
 from xecgnn.evaluation.statistics import bins, mean_with_error, profile, quantile_with_error
 from xecgnn.tasks import AXES, Axis, Task
 
-__all__ = ["STYLE", "build_methods", "figures", "new_page", "usable_events", "write_profile"]
+__all__ = ["build_methods", "figures", "usable_events", "write_profile"]
 
 Array = NDArray[np.float64]
-STYLE: Any = {  # fonttype 42: text stays text
-    "pdf.fonttype": 42,
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-}
-PAGE = (11.7, 8.3)  # A4 landscape, inches
-# Colours of Okabe and Ito, distinct for the colour-blind; the network first.
-LOOKS = [("#0072B2", "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D")]
 ABSCISSAE = {branch: AXES[branch] for branch in ("emiAng", "energyTruth", "uvwTruth")}
 PANELS = 6  # abscissae on a page
 
@@ -48,11 +35,7 @@ def write_profile(
         truth: {branch: (E,) or (E, width)}; angles, energy and position become abscissae where present.
         run_name: shown on each page.
     """
-    part = path.with_name(path.name + ".part")
-    with matplotlib.rc_context(STYLE), PdfPages(part) as pdf:
-        for figure in figures(task, predictions, truth, run_name):
-            pdf.savefig(figure)
-    os.replace(part, path)
+    write_pages(path, figures(task, predictions, truth, run_name))
 
 
 def usable_events(task: Task, predictions: Mapping[str, NDArray], target: NDArray) -> NDArray[np.bool_]:
@@ -172,12 +155,4 @@ def _profiles(
         axs[-1].set_xlabel(f"true {axis.label}")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=len(methods))
-    return figure
-
-
-def new_page(title: str, footer: str) -> Figure:
-    """An empty page with its title and, at the bottom, what it was drawn from."""
-    figure = Figure(figsize=PAGE, layout="constrained")
-    figure.suptitle(title, fontsize=12, x=0.01, ha="left")
-    figure.supxlabel(footer, fontsize=8, color="0.4", x=0.99, ha="right")
     return figure

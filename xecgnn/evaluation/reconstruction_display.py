@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,9 @@ from torch import nn
 from xecgnn.detector import Detector
 from xecgnn.evaluation.display import HOLLOW, draw_sensors
 from xecgnn.evaluation.layers import event_layers, valid_readings
-from xecgnn.evaluation.profiles import STYLE
+from xecgnn.evaluation.pages import STYLE
 from xecgnn.evaluation.reconstruction import reconstructions
+from xecgnn.output import completed
 
 __all__ = ["MASKED", "draw_reconstruction", "write_reconstructions"]
 
@@ -82,8 +82,7 @@ def write_reconstructions(
     Times are shown where the network would use them: from the npho threshold of the normalisation on.
     """
     threshold = float(model.encoder.normalizer.npho_threshold)
-    part = path.with_name(path.name + ".part")
-    with matplotlib.rc_context(STYLE), PdfPages(part) as pdf:
+    with completed(path) as part, matplotlib.rc_context(STYLE), PdfPages(part) as pdf:
         for batch in reconstructions(model, masker, loader, seed, max_events=events):
             for i in range(min(len(batch.npho), events - pdf.get_pagecount())):
                 time, predicted = np.where(batch.time_valid[i], batch.time[i], np.nan), None
@@ -94,4 +93,3 @@ def write_reconstructions(
                 title = ", ".join([run_name, *names])
                 arrays = batch.npho[i], time, batch.masked[i], batch.predicted_npho[i], predicted
                 pdf.savefig(draw_reconstruction(model.detector, *arrays, title=title))
-    os.replace(part, path)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.reader import TreeReader
 from xecgnn.evaluation.predictions import NETWORK
-from xecgnn.names import BRANCHES, IDENTIFIERS, INVALID_LIMIT, SENSOR, TARGETS, TREE
+from xecgnn.names import BRANCHES, IDENTIFIERS, SENSOR, TARGETS, TREE, is_valid
 from xecgnn.tasks import Task, TasksConfig, build_tasks
 
 __all__ = ["PredictedSample", "load_sample"]
@@ -50,7 +50,7 @@ class PredictedSample:
         values = values.reshape(len(values), -1).astype(np.float64)
         if values.shape[1] != task.width:
             raise ValueError(f"{title}: {values.shape[1]} values predicted for {task.branch}, expected {task.width}")
-        values = np.where(np.abs(values) < INVALID_LIMIT, values, np.nan)  # NaN stays NaN
+        values = np.where(is_valid(values), values, np.nan)  # NaN stays NaN
         if not task.axes:
             known = (values >= 0) & (values < task.num_outputs)
             values = np.where(known, np.arange(task.num_outputs) == values, np.nan)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,11 +19,13 @@ from xecgnn.evaluation.measures import (
     measure_residuals,
     measure_values,
 )
-from xecgnn.evaluation.profiles import STYLE, build_methods, usable_events
+from xecgnn.evaluation.pages import write_pages
+from xecgnn.evaluation.profiles import build_methods, usable_events
 from xecgnn.evaluation.sample import PredictedSample, load_sample
 from xecgnn.evaluation.statistics import TAIL
 from xecgnn.evaluation.validation_plots import pull_axes, pulls, validation_pages
 from xecgnn.names import TREE
+from xecgnn.output import check_new, completed
 from xecgnn.tasks import Task
 
 __all__ = ["Validation", "validate"]
@@ -63,25 +64,16 @@ def validate(
     Raises:
         FileExistsError: one of them exists, without `overwrite`.
     """
-    import matplotlib
-    from matplotlib.backends.backend_pdf import PdfPages
-
     files = [folder / f"validation.{ending}" for ending in ("pdf", "json", "md")]
-    for file in files:
-        if file.exists() and not overwrite:
-            raise FileExistsError(f"{file} exists; choose another --output-dir, or --overwrite to replace it")
+    check_new(*files, overwrite=overwrite, option="--output-dir")
     sample = load_sample(path, compare, reference, tree)
     measured = {name: measure(sample, task) for name, task in sample.tasks.items()}
     text = "\n".join(_markdown(sample, measured)) + "\n"
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = [file.with_name(file.name + ".part") for file in files]
-    with matplotlib.rc_context(STYLE), PdfPages(parts[0]) as pdf:
-        for figure in validation_pages(sample):
-            pdf.savefig(figure)
-    parts[1].write_text(json.dumps(_facts(sample, measured), indent=1) + "\n", encoding="utf-8")
-    parts[2].write_text(text, encoding="utf-8")
-    for part, file in zip(parts, files, strict=True):
-        os.replace(part, file)
+    pages, numbers, table = files
+    with completed(numbers) as numbers_part, completed(table) as table_part:
+        numbers_part.write_text(json.dumps(_facts(sample, measured), indent=1) + "\n", encoding="utf-8")
+        table_part.write_text(text, encoding="utf-8")
+        write_pages(pages, validation_pages(sample))
     return Validation(text, files)
 
 

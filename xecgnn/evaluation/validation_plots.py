@@ -13,8 +13,9 @@ from scipy.stats import norm
 
 from xecgnn.evaluation import panels
 from xecgnn.evaluation.measures import GAUSSIAN_WIDTH, measure_pull
+from xecgnn.evaluation.pages import LOOKS, new_page
 from xecgnn.evaluation.panels import Method
-from xecgnn.evaluation.profiles import ABSCISSAE, LOOKS, build_methods, figures, new_page, usable_events
+from xecgnn.evaluation.profiles import ABSCISSAE, build_methods, figures, usable_events
 from xecgnn.evaluation.sample import PredictedSample
 from xecgnn.evaluation.statistics import bins, profile, quantile_with_error
 from xecgnn.evaluation.summary import number

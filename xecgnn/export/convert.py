@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from xecgnn.export.raw_model import RawModel
 from xecgnn.export.runtime import OnnxPredictor, require
 from xecgnn.export.verify import verify
 from xecgnn.names import FEATURES, NPHO, RELATIVE_NPHO
+from xecgnn.output import check_new, completed
 from xecgnn.settings import Settings
 from xecgnn.simulation import simulate_events
 from xecgnn.training.checkpoint import KEY, load_model, read_checkpoint
@@ -62,8 +62,7 @@ def export_checkpoint(config: ExportConfig) -> Path:
             failed.
     """
     require("onnx", "onnxscript", "onnxruntime")
-    if config.output.exists() and not config.overwrite:
-        raise FileExistsError(f"{config.output} exists; choose another --output, or --overwrite to replace it")
+    check_new(config.output, overwrite=config.overwrite)
     model, run = _network(config.checkpoint, config.encoder)
     raw = RawModel(
         model,
@@ -73,14 +72,9 @@ def export_checkpoint(config: ExportConfig) -> Path:
         inpainter=_inpainter(config.inpaint, run),
     )
     events = _events(config.data, config.events, raw.detector, run)
-    part = config.output.with_name(config.output.name + ".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with completed(config.output) as part:
         write_onnx(raw, part, describe(raw, model, run))
         table = verify(part, raw, events)
-        os.replace(part, config.output)
-    finally:
-        part.unlink(missing_ok=True)
     counts = ", ".join(f"{name} {count}" for name, count in sorted(operators(config.output).items()))
     size = config.output.stat().st_size / 1e6
     log.info("%s\n%s: %.1f MB, opset %d, %s", table, config.output, size, OPSET, counts)

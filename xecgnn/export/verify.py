@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xecgnn.data import EventArrays, build_batch
 from xecgnn.export.raw_model import RawModel
 from xecgnn.export.runtime import open_session
-from xecgnn.names import INVALID_LIMIT, INVALID_VALUE, NPHO, RELATIVE_TIME
+from xecgnn.names import INVALID_VALUE, NPHO, RELATIVE_TIME, is_valid
 
 __all__ = ["BATCHES", "TOLERANCE", "damaged", "verify"]
 
@@ -42,7 +42,7 @@ def verify(path: str | Path, raw: RawModel, events: EventArrays) -> str:
     session = open_session(path)
     events = damaged(events)
     expected = _expected(raw, events)
-    dead = ~(np.abs(events.npho) < INVALID_LIMIT).any(1)  # an event like no other must not widen the spread
+    dead = ~is_valid(events.npho).any(1)  # an event like no other must not widen the spread
     spread = {name: _spread(values[~dead]) for name, values in expected.items()}
     deviations: dict[str, list[float]] = {name: [] for name in expected}
     for batch in BATCHES:
@@ -69,7 +69,7 @@ def damaged(events: EventArrays) -> EventArrays:
     for row in range(1, len(npho), 2):
         npho[row, rng.random(npho.shape[1]) < 0.03] = INVALID_VALUE  # dead: neither
         npho[row, rng.random(npho.shape[1]) < 0.01] = np.nan
-        time[row, ~(np.abs(npho[row]) < INVALID_LIMIT)] = INVALID_VALUE
+        time[row, ~is_valid(npho[row])] = INVALID_VALUE
         time[row, rng.random(npho.shape[1]) < 0.01] = np.nan  # light without a time
         time[row, rng.random(npho.shape[1]) < 0.01] = INVALID_VALUE
     npho[1], time[1] = INVALID_VALUE, np.nan

@@ -14,11 +14,11 @@ from pydantic import Field
 
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.dead_channels import read_dead_channels
-from xecgnn.data.parts import check_new
 from xecgnn.data.reader import TreeReader
 from xecgnn.inference.faces import join_faces, split_faces
 from xecgnn.inference.stream import Columns, Job, file_hash, run_job
-from xecgnn.names import FEATURES, INVALID_LIMIT, INVALID_VALUE, NPHO, RELATIVE_NPHO, RELATIVE_TIME, TIME, TREE
+from xecgnn.names import FEATURES, INVALID_VALUE, NPHO, RELATIVE_NPHO, RELATIVE_TIME, TIME, TREE, is_valid
+from xecgnn.output import check_new
 from xecgnn.settings import Settings
 
 __all__ = ["FILLED", "FillConfig", "fill_file"]
@@ -165,7 +165,7 @@ def _where_known(known: Mask, values: NDArray) -> NDArray:
 
 
 def _valid(values: NDArray) -> Mask:
-    return np.abs(values) < INVALID_LIMIT  # False for NaN
+    return is_valid(values)  # False for NaN
 
 
 def _digest(dead: NDArray[np.int64] | None) -> str:

@@ -14,12 +14,13 @@ from pydantic import Field
 
 from xecgnn.data.config import Paths, ReaderConfig
 from xecgnn.data.files import OPTIONAL, common_columns, scan_files
-from xecgnn.data.parts import check_new, read_portions
+from xecgnn.data.parts import read_portions
 from xecgnn.data.reader import TreeReader
 from xecgnn.evaluation.predictions import write_csv
 from xecgnn.inference.predictor import Predictor, load_predictor
 from xecgnn.inference.stream import Columns, Job, file_hash, layout_of, run_job
-from xecgnn.names import BRANCHES, FEATURES, IDENTIFIERS, INVALID_LIMIT, NPHO, RELATIVE_TIME, TARGETS
+from xecgnn.names import BRANCHES, FEATURES, IDENTIFIERS, NPHO, RELATIVE_TIME, TARGETS, is_valid
+from xecgnn.output import check_new
 from xecgnn.tasks import Task, TasksConfig, build_tasks
 
 __all__ = ["InferConfig", "predict_files"]
@@ -110,7 +111,7 @@ class _Predict:
     def __call__(self, batch: Columns) -> Columns:
         npho, time = (np.ascontiguousarray(batch[name], np.float32) for name in FEATURES)
         outputs = {name: torch.from_numpy(values) for name, values in self.predictor.predict(npho, time).items()}
-        empty = ~(np.abs(npho) < INVALID_LIMIT).any(1)
+        empty = ~is_valid(npho).any(1)
         predicted: Columns = {}
         for task in self.tasks:
             predicted |= task.columns(outputs)

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from xecgnn.names import INVALID_LIMIT, NPHO, RELATIVE_NPHO
+from xecgnn.names import NPHO, RELATIVE_NPHO, is_valid
 from xecgnn.settings import Settings
 
 __all__ = ["BRANCH_CONSTANTS", "NormalizationConfig", "Normalizer"]
@@ -81,8 +81,8 @@ class Normalizer(nn.Module):
         NaN and the value written for an invalid reading fail every comparison here; time needs enough npho on top.
         """
         npho, time = x.unbind(-1)
-        npho_valid = npho.abs() < INVALID_LIMIT
-        time_valid = (time.abs() < INVALID_LIMIT) & npho_valid & (npho >= self.npho_threshold)
+        npho_valid = is_valid(npho)
+        time_valid = is_valid(time) & npho_valid & (npho >= self.npho_threshold)
         return npho_valid, time_valid
 
     def forward(self, x: Tensor, npho_valid: Tensor, time_valid: Tensor) -> Tensor:

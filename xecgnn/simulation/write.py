@@ -11,6 +11,7 @@ from xecgnn.data.dead_channels import read_dead_channels
 from xecgnn.data.writer import TreeWriter
 from xecgnn.detector import load_detector
 from xecgnn.names import BRANCHES, SENSOR
+from xecgnn.output import check_new
 from xecgnn.simulation.config import SimulationConfig
 from xecgnn.simulation.simulate import simulate_blocks
 
@@ -27,8 +28,7 @@ def write_simulation(config: SimulationConfig, progress: bool = True) -> Path:
     Raises:
         FileExistsError: the output exists and `overwrite` is not set.
     """
-    if config.output.exists() and not config.overwrite:
-        raise FileExistsError(f"{config.output} exists; choose another --output, or --overwrite to replace it")
+    check_new(config.output, overwrite=config.overwrite)
     detector = load_detector(config.detector)
     blocks = simulate_blocks(
         detector,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from xecgnn.output import completed
 from xecgnn.training.metrics.tracker import CSV, MetricsTracker, is_first_process
 
 __all__ = ["CAPTIONS", "PLOTS", "Plot", "generate_all_plots"]
@@ -84,9 +84,8 @@ def _panel(ax: Axes, plot: Plot, tracker: MetricsTracker) -> None:
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, format="png", dpi=DPI)
-    os.replace(part, path)
+    with completed(path) as part:
+        figure.savefig(part, format="png", dpi=DPI)
     return path
 
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import yaml
 
+from xecgnn.output import completed
 from xecgnn.training.metrics.plots import CAPTIONS, generate_all_plots
 from xecgnn.training.metrics.tracker import CSV, METRICS, MetricsTracker, is_first_process
 
@@ -67,9 +68,8 @@ def generate_report(
         "## Pictures\n\n" + "\n\n".join(_picture(picture, path.parent) for picture in pictures),
         "## Files\n\n" + _table(["file", "size"], _manifest(path)),
     ]
-    part = path.with_name(path.name + ".part")
-    part.write_text("\n\n".join(sections) + "\n")
-    os.replace(part, path)
+    with completed(path) as part:
+        part.write_text("\n\n".join(sections) + "\n")
     return path
 
 

@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -18,6 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from xecgnn.output import completed
 
 __all__ = ["CSV", "JSON", "METRICS", "EpochMetrics", "MetricsTracker", "compute_grad_norm", "is_first_process"]
 
@@ -265,6 +266,5 @@ def _rounded(value: float | None) -> Any:
 
 
 def _replace(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, newline="")
-    os.replace(part, path)
+    with completed(path) as part:
+        part.write_text(text, newline="")
