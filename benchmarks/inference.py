@@ -35,7 +35,7 @@ from xecgnn.simulation import simulate_events
 from xecgnn.training.checkpoint import KEY, PREFIX, describe_run, load_model
 
 SIMULATED = 500  # events that are simulated, and repeated
-BATCH = 32
+BATCH = 8  # of both, the default of the commands on a CPU
 Command = Callable[[Path, Path, Path], None]  # model, input, output
 COLUMNS = (*FEATURES, "emiAng", "energyTruth", "run", "event")
 DEAD = range(0, 4760, 50)  # 2 %

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.files import scan_files
@@ -15,7 +16,7 @@ from xecgnn.data.parts import read_portions
 from xecgnn.data.reader import TreeReader
 from xecgnn.data.writer import TreeWriter
 from xecgnn.inference import stream
-from xecgnn.inference.stream import Columns, Job, ahead, run_job
+from xecgnn.inference.stream import Columns, Job, ahead, in_order, run_job
 from xecgnn.names import FEATURES
 
 SENSORS = 3
@@ -51,6 +52,30 @@ def test_ahead_raises_the_error_of_its_thread_once():
     with pytest.raises(ValueError, match="broken"):
         next(items)
     assert list(items) == []
+
+
+def test_results_of_several_workers_keep_the_order_of_the_items():
+    made: list[int] = []
+    together = threading.Barrier(3, timeout=20)  # passed only if three workers are at work at the same time
+
+    def slow(number: int) -> tuple[int, int]:
+        together.wait()
+        time.sleep(0.01 * (number % 3))  # the first of three is done last
+        return number, torch.get_num_threads()
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for expected, found in enumerate(in_order(slow, counted(12, made), workers=3, depth=4)):
+            assert found == (expected, 1)
+            assert max(made) < expected + 4
+        assert torch.get_num_threads() == 2
+        with pytest.raises(ZeroDivisionError):
+            list(in_order(lambda number: 1 // number, counted(12, made), workers=2, depth=3))
+        assert made[-1] == -1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_ahead_ends_its_thread_when_it_is_left():

@@ -20,12 +20,13 @@ Array = NDArray[np.float32]
 
 
 class OnnxPredictor:
-    """A file of `xecgnn-export`, on the GPU where onnxruntime has one, else on as many threads as PyTorch uses.
+    """A file of `xecgnn-export`, on the GPU where onnxruntime has one, else on as many threads as PyTorch uses, or one.
 
     Attributes:
         output_names: keys of what `predict` returns.
         metadata: the texts of the file, see `xecgnn.export.metadata`.
         provider: what runs it, for example "onnxruntime CPUExecutionProvider".
+        on_gpu: whether that is a GPU.
         num_sensors: S.
 
     Raises:
@@ -33,14 +34,16 @@ class OnnxPredictor:
         ValueError: onnxruntime is not installed, or the file is not one of `xecgnn-export`.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self._session = open_session(path)
+    def __init__(self, path: str | Path, one_thread: bool = False) -> None:
+        self._session = open_session(path, threads=1 if one_thread else None)
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         missing = [key for key in ("detector_hash", "output_units", "normalization") if key not in self.metadata]
         if missing:
             raise ValueError(f"{path}: not a file of xecgnn-export, it has no {missing[0]!r} in its metadata")
         self.output_names = tuple(output.name for output in self._session.get_outputs())
-        self.provider = f"onnxruntime {self._session.get_providers()[0]}"
+        provider = self._session.get_providers()[0]
+        self.provider = f"onnxruntime {provider}"
+        self.on_gpu = provider == "CUDAExecutionProvider"
         inputs = self._session.get_inputs()
         self.num_sensors = int(inputs[0].shape[1])
         self._normalizer = None
@@ -63,7 +66,7 @@ class OnnxPredictor:
         return dict(zip(self.output_names, self._session.run(None, inputs), strict=True))
 
 
-def open_session(path: str | Path, profile: bool = False) -> Any:
+def open_session(path: str | Path, profile: bool = False, threads: int | None = None) -> Any:
     """An `onnxruntime.InferenceSession`; with `profile` it writes the time of each operator beside the file."""
     require("onnxruntime")
     import onnxruntime
@@ -71,7 +74,7 @@ def open_session(path: str | Path, profile: bool = False) -> Any:
     if not Path(path).is_file():
         raise FileNotFoundError(f"model {str(path)!r} not found")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = threads or torch.get_num_threads()
     options.log_severity_level = 3  # errors: hints on how a graph could be are not for the user
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, str(path)

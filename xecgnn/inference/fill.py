@@ -44,7 +44,7 @@ class FillConfig(Settings):
         None, description="text file with the ids of sensors to fill whatever they read, # for comments"
     )
     tree: str = Field(TREE, description="name of the tree in the input")
-    batch: int = Field(32, ge=1, description="events per call of the network")
+    batch: int | None = Field(None, ge=1, description="events per call of the network (null: 8 on a CPU, 128 on a GPU)")
 
 
 def fill_file(config: FillConfig) -> Path:
@@ -81,7 +81,7 @@ def fill_file(config: FillConfig) -> Path:
     layout = {**copied, FILLED: ("bool", model.detector.num_sensors)}
     model_hash = file_hash(config.checkpoint)
     depends_on = {"model": model_hash[:12], "device": str(device), "dead channels": _digest(dead)}
-    job = Job([scan], reader, config.batch, read, fill, layout, depends_on)
+    job = Job([scan], reader, config.batch, read, fill, layout, depends_on, device.type == "cuda")
     events = run_job(job, config.output, {"model": model_hash})
     log.info("%s: %d events", config.output, events)
     return config.output

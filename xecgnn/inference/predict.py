@@ -37,7 +37,7 @@ class InferConfig(ReaderConfig):
     input: Paths = Field(description="ROOT files: names, globs or directories")
     output: Path = Field(description="ROOT file to write")
     csv: Path | None = Field(None, description="CSV file to write beside it")
-    batch: int = Field(32, ge=1, description="events per call of the network")
+    batch: int | None = Field(None, ge=1, description="events per call of the network (null: 8 on a CPU, 128 on a GPU)")
     copy_branches: list[str] = Field([], description="further branches to copy, for example another reconstruction's")
     npho_branch: str = Field(NPHO, description="branch read as npho, if not the one that the network was trained with")
     time_branch: str = Field(
@@ -58,7 +58,7 @@ def predict_files(config: InferConfig) -> Path:
     """
     for path in filter(None, (config.output, config.csv)):
         check_new(path)
-    predictor = load_predictor(config.onnx)
+    predictor = load_predictor(config.onnx, one_thread=True)
     others = [name for name in predictor.output_names if name.removesuffix("_sigma") not in TARGETS]
     if others:
         raise ValueError(f"{config.onnx}: gives {others[0]!r}, no prediction of {', '.join(TARGETS)}")
@@ -83,7 +83,7 @@ def predict_files(config: InferConfig) -> Path:
     layout = {**layout_of(predict(event)), **further}
     model_hash = file_hash(config.onnx)
     depends_on = {"model": model_hash[:12], "provider": predictor.provider, "copied": ", ".join(further)}
-    job = Job(scans, reader, config.batch, read, compute, layout, depends_on)
+    job = Job(scans, reader, config.batch, read, compute, layout, depends_on, predictor.on_gpu)
 
     if config.csv:
         config.csv.parent.mkdir(parents=True, exist_ok=True)

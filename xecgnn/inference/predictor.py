@@ -23,12 +23,14 @@ class Predictor(Protocol):
         output_names: keys of what `predict` returns, as those of `model(batch)`: tasks, `<task>_sigma` where predicted.
         metadata: what the file says about the network, see `xecgnn.export.metadata`.
         provider: what runs it, and where.
+        on_gpu: whether that is a GPU.
         num_sensors: S.
     """
 
     output_names: tuple[str, ...]
     metadata: dict[str, str]
     provider: str
+    on_gpu: bool
     num_sensors: int
 
     def predict(self, npho: Array, relative_time: Array) -> dict[str, Array]:
@@ -49,6 +51,7 @@ class CheckpointPredictor(Predictor):
         self.output_names = self.raw.output_names
         self.metadata = describe(self.raw, model, read_checkpoint(path)[KEY])
         self.provider = f"PyTorch on {self.device}"
+        self.on_gpu = self.device.type == "cuda"
         self.num_sensors = self.raw.detector.num_sensors
 
     def predict(self, npho: Array, relative_time: Array) -> dict[str, Array]:
@@ -58,8 +61,12 @@ class CheckpointPredictor(Predictor):
         return dict(zip(self.output_names, outputs, strict=True))
 
 
-def load_predictor(path: str | Path) -> Predictor:
+def load_predictor(path: str | Path, one_thread: bool = False) -> Predictor:
     """The network in a file: a checkpoint, else ONNX.
+
+    Args:
+        path: the file.
+        one_thread: let onnxruntime use the calling thread only, for several calls at the same time.
 
     Raises:
         FileNotFoundError: no such file.
@@ -74,4 +81,4 @@ def load_predictor(path: str | Path) -> Predictor:
         return CheckpointPredictor(path)
     from xecgnn.export.runtime import OnnxPredictor
 
-    return OnnxPredictor(path)
+    return OnnxPredictor(path, one_thread)
