@@ -58,8 +58,9 @@ Transform = Callable[[Any], dict[str, Tensor]]
 class Study:
     """Files, runs and results in one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, optimizer: str = "muon") -> None:
         self.folder = folder
+        self.optimizer = optimizer
         self.train = [str(folder / "train" / f"{number}.root") for number in range(FILES)]
         self.val = str(folder / "val.root")
         (folder / "results").mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,8 @@ class Study:
 
     def config(self, cls: Any, base: str, name: str, seed: int, settings: Mapping[str, Any]) -> Any:
         files = {"data.train_path": self.train, "data.val_path": self.val, "checkpoint.artifacts_dir": str(self.folder)}
-        return load_config(base, {**NETWORK, **files, "run_name": name, "seed": seed, **settings}, cls)
+        run = {"run_name": name, "seed": seed, "training.optimizer": self.optimizer}
+        return load_config(base, {**NETWORK, **files, **run, **settings}, cls)
 
     def result(self, name: str, compute: Callable[[], Any]) -> Any:
         """What `compute` gives, kept as a file."""
@@ -180,13 +182,12 @@ class Study:
 def run_seed(study: Study, seed: int) -> None:
     """All results of one seed."""
     for labels in LABELS:
-        for start in ("scratch", "patch"):
+        for start in ("scratch", "random", "patch"):
             study.regress(seed, labels, start)
     for share in DEAD:
         study.recover(seed, share)
     study.recover(seed, 0.05, trained=False)
     study.dead(seed)
-    study.regress(seed, "1/8", "random")
 
 
 def tables(study: Study, seeds: Sequence[int]) -> str:
@@ -239,11 +240,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--folder", type=Path, default=Path("evidence"), help="files, runs and results")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="one study for each")
+    parser.add_argument("--optimizer", choices=["muon", "adamw"], default="muon", help="one folder for each")
     parser.add_argument("--tables", action="store_true", help="only print the tables of the results that are there")
     arguments = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     log.setLevel(logging.INFO)
-    study = Study(arguments.folder)
+    study = Study(arguments.folder, arguments.optimizer)
     if not arguments.tables:
         study.simulate()
         for seed in arguments.seeds:

@@ -22,9 +22,9 @@ from xecgnn.nn import Masker
 from xecgnn.simulation import simulate_events
 from xecgnn.tasks import SampleReweighter
 from xecgnn.training.objective import Objective, RegressionObjective
+from xecgnn.training.optimizer import build_optimizer
 from xecgnn.training.reconstruction import ReconstructionObjective
 from xecgnn.training.run import reuse_freed_memory
-from xecgnn.training.schedule import build_optimizer
 
 BATCH = 32
 CONFIGS = {"regression": ("angle", TrainConfig), "pretraining": ("pretrain", PretrainConfig),

@@ -23,9 +23,10 @@ from xecgnn.training.config import TrainingConfig
 from xecgnn.training.ema import WarmEMA
 from xecgnn.training.module import drop_channels
 from xecgnn.training.objective import Objective, RegressionObjective
+from xecgnn.training.optimizer import build_optimizer
 from xecgnn.training.reconstruction import ReconstructionObjective
 from xecgnn.training.resume import load_weights
-from xecgnn.training.schedule import build_optimizer, build_schedule
+from xecgnn.training.schedule import build_schedule
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 SMALL = {"detector": "mini", "model.encoder_dim": 32, "model.hex_dim": 8, "model.num_heads": 2}
@@ -34,7 +35,7 @@ SMALL = {"detector": "mini", "model.encoder_dim": 32, "model.hex_dim": 8, "model
 def rates(steps: int, **settings: object) -> list[float]:
     """Learning rate of each of `steps` steps in epochs of 10."""
     config = TrainingConfig(epochs=steps // 10, **settings)
-    optimizer = build_optimizer(nn.Linear(2, 2), config)
+    optimizer = build_optimizer(nn.Linear(8, 8), config)
     schedule = build_schedule(optimizer, config, steps_per_epoch=10)
     seen = []
     for _ in range(steps):
@@ -54,8 +55,9 @@ def test_cosine_is_the_formula_of_the_seeds() -> None:
     assert all(a < b for a, b in pairwise(seen[: warmup + 1]))
 
 
-def test_onecycle_rises_to_its_peak_and_falls() -> None:
-    seen = rates(100, scheduler="onecycle", lr=1e-4, max_lr=1e-3, pct_start=0.3)
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_onecycle_rises_to_its_peak_and_falls(optimizer: str) -> None:
+    seen = rates(100, scheduler="onecycle", lr=1e-4, max_lr=1e-3, pct_start=0.3, optimizer=optimizer)
     assert seen[0] == pytest.approx(1e-4)
     assert max(seen) == pytest.approx(1e-3)
     assert seen.index(max(seen)) in (29, 30)

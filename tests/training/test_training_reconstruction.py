@@ -12,6 +12,7 @@ import uproot
 from torch import nn
 
 from xecgnn.cli import pretrain, train
+from xecgnn.cli.report import main as report
 from xecgnn.config import InpaintConfig, PretrainConfig, build_model, load_config
 from xecgnn.data import EventArrays, TreeWriter, build_batch, read_events
 from xecgnn.detector import Detector
@@ -19,8 +20,9 @@ from xecgnn.names import INVALID_VALUE
 from xecgnn.nn.masking import Masker, MaskingConfig
 from xecgnn.training import load_model
 from xecgnn.training.config import ReconstructionLossConfig, TrainingConfig
+from xecgnn.training.optimizer import build_optimizer
 from xecgnn.training.reconstruction import ReconstructionObjective
-from xecgnn.training.schedule import build_optimizer, build_schedule
+from xecgnn.training.schedule import build_schedule
 
 NETWORK = {
     "detector": "mini", "model.encoder_dim": 32, "model.hex_dim": 8, "model.hex_depth": 1, "model.depths": (1, 1),
@@ -32,6 +34,7 @@ SMALL = [
     "--training.device", "cpu", "--logging.progress_bar", "false", "--logging.mlflow", "false",
     "--logging.tensorboard", "false",
 ]  # fmt: skip
+FINE_TUNED = [*SMALL, "--evaluation.worst_events", "0", "--evaluation.saliency_events", "0"]
 
 
 @pytest.fixture
@@ -67,7 +70,9 @@ def objectives(mini: Detector) -> list[ReconstructionObjective]:
     return [objective_of(load_config(name, NETWORK, cls), mini) for name, cls in kinds]
 
 
-def test_a_pretraining_leaves_its_artifacts(workplace: Path, pretrained: Path) -> None:
+def test_a_pretraining_leaves_its_artifacts(
+    workplace: Path, pretrained: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     names = {path.name for path in pretrained.parent.iterdir()}
     assert {"checkpoint_best.pth", "checkpoint_last.pth", "config.yaml", "reconstruction_pre.pdf"} <= names
     assert load_config(pretrained.parent / "config.yaml", cls=PretrainConfig).run_name == "pre"
@@ -75,6 +80,11 @@ def test_a_pretraining_leaves_its_artifacts(workplace: Path, pretrained: Path) -
     assert model.detector.name == "mini"
     with pytest.raises(ValueError, match="expected a checkpoint of xecgnn-train, found one of xecgnn-pretrain"):
         load_model(pretrained)
+
+    with caplog.at_level(logging.INFO, "xecgnn"):
+        report([str(pretrained.parent)])
+    assert caplog.messages[0].endswith("only its training is drawn again; its data: inpainting_pre.csv")
+    assert caplog.messages[-1].endswith(f"  {pretrained.parent}/metrics/training_report.md")
 
 
 def test_sensor_predictions_are_written_where_asked_for(workplace: Path) -> None:
@@ -101,7 +111,7 @@ def test_fine_tuning_takes_encoder_and_transformer(
 ) -> None:
     with caplog.at_level(logging.INFO, "xecgnn"):
         options = ["--epochs", "1", "--resume_from", str(pretrained), "--run_name", "tuned", "--lr", "1e-12"]
-        train.main(["angle.yaml", *SMALL, *options])
+        train.main(["angle.yaml", *FINE_TUNED, *options])
     (line,) = [record.message for record in caplog.records if record.message.startswith("From a checkpoint")]
     assert "xecgnn-pretrain: loaded encoder" in line
     assert "fresh: heads.angle" in line
@@ -117,7 +127,7 @@ def test_bare_encoder_weights_are_recognised(workplace: Path, pretrained: Path) 
     model = load_model(pretrained, kind="pretraining")
     torch.save(model.encoder.state_dict(), "encoder.pth")
     options = ["--epochs", "1", "--resume_from", "encoder.pth", "--run_name", "bare", "--lr", "1e-12"]
-    train.main(["angle.yaml", *SMALL, *options])
+    train.main(["angle.yaml", *FINE_TUNED, *options])
     after = weights("artifacts/bare/checkpoint_last.pth")
     for name, values in model.encoder.named_parameters():
         torch.testing.assert_close(after[f"objective.model.encoder.{name}"], values.detach(), atol=1e-6, rtol=0)
@@ -125,11 +135,11 @@ def test_bare_encoder_weights_are_recognised(workplace: Path, pretrained: Path) 
 
 def test_a_frozen_encoder_stays_and_the_head_learns(workplace: Path, pretrained: Path) -> None:
     options = ["--epochs", "1", "--resume_from", str(pretrained), "--run_name", "frozen"]
-    train.main(["angle.yaml", *SMALL, *options, "--training.freeze_encoder", "true"])
+    train.main(["angle.yaml", *FINE_TUNED, *options, "--training.freeze_encoder", "true"])
     before, after = weights(pretrained), weights("artifacts/frozen/checkpoint_last.pth")
     shared = [name for name in before if name.startswith(("objective.model.encoder.", "objective.model.fusion."))]
     assert all(torch.equal(before[name], after[name]) for name in shared)
-    train.main(["angle.yaml", *SMALL, "--epochs", "1", "--run_name", "free", "--resume_from", str(pretrained)])
+    train.main(["angle.yaml", *FINE_TUNED, "--epochs", "1", "--run_name", "free", "--resume_from", str(pretrained)])
     free = weights("artifacts/free/checkpoint_last.pth")
     assert not all(torch.equal(before[name], free[name]) for name in shared)
 
@@ -148,7 +158,7 @@ def test_misfits_of_fine_tuning_are_one_line(
 ) -> None:
     options = [str(pretrained) if option == "PRE" else option for option in options]
     with pytest.raises(SystemExit) as stop:
-        train.main(["angle.yaml", *SMALL, "--epochs", "1", *options])
+        train.main(["angle.yaml", *FINE_TUNED, "--epochs", "1", *options])
     assert stop.value.code == 2
     error = capsys.readouterr().err
     assert line in error
@@ -161,7 +171,7 @@ def test_another_detector_is_named(workplace: Path, pretrained: Path, capsys: py
     checkpoint["xecgnn"]["detector_hash"] = "0" * 64
     torch.save(checkpoint, "other.pth")
     with pytest.raises(SystemExit):
-        train.main(["angle.yaml", *SMALL, "--epochs", "1", "--resume_from", "other.pth"])
+        train.main(["angle.yaml", *FINE_TUNED, "--epochs", "1", "--resume_from", "other.pth"])
     assert "the checkpoint is for detector 000000000000, not for mini" in capsys.readouterr().err
 
 

@@ -15,10 +15,11 @@ class TrainingConfig(Settings):
     """How the weights are found."""
 
     epochs: int = Field(20, ge=1, description="passes over the training sample")
-    lr: float = Field(3e-4, gt=0, description="learning rate of AdamW (starting value for onecycle)")
-    weight_decay: float = Field(
-        1e-4, ge=0, description="weight decay of AdamW (matrices only: not biases, norms, embeddings)"
+    optimizer: Literal["muon", "adamw"] = Field(
+        "muon", description="muon (for matrices, AdamW for the rest), or AdamW for all"
     )
+    lr: float = Field(3e-4, gt=0, description="learning rate (starting value for onecycle)")
+    weight_decay: float = Field(1e-4, ge=0, description="weight decay (not of biases, norms, embeddings)")
     scheduler: Literal["cosine", "onecycle", "plateau", "none"] = Field("cosine", description="learning-rate schedule")
     warmup_epochs: int = Field(2, ge=0, description="cosine: epochs of linear warm-up")
     max_lr: float | None = Field(None, gt=0, description="onecycle: peak learning rate (null: lr)")

@@ -15,7 +15,8 @@ from xecgnn.training.checkpoint import KEY
 from xecgnn.training.config import TrainingConfig
 from xecgnn.training.metrics.tracker import compute_grad_norm
 from xecgnn.training.objective import Objective
-from xecgnn.training.schedule import build_optimizer, build_schedule
+from xecgnn.training.optimizer import build_optimizer
+from xecgnn.training.schedule import build_schedule
 
 __all__ = ["TrainingModule", "drop_channels"]
 

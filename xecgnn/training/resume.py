@@ -17,7 +17,7 @@ __all__ = ["is_continuation", "load_weights"]
 log = logging.getLogger(__name__)
 
 # Settings that may change when a run goes on; all others describe what is trained.
-SURROUNDINGS = {"detector", "survey", "run_name", "seed", "data", "training", "checkpoint", "logging"}
+SURROUNDINGS = {"detector", "survey", "run_name", "seed", "data", "training", "checkpoint", "logging", "evaluation"}
 BACKBONE = ("encoder", "fusion")  # what every network has: face encoders and Transformer
 
 
@@ -105,7 +105,7 @@ def _check_normalization(before: dict[str, Any], now: dict[str, Any]) -> None:
 
 def _check_schedule(before: dict[str, Any], now: dict[str, Any], epochs_done: int) -> None:
     """A continued run follows its schedule: what that depends on must be as it was."""
-    fixed = ["scheduler", "lr", "max_lr", "pct_start", "warmup_epochs", "grad_accum_steps"]
+    fixed = ["optimizer", "scheduler", "lr", "max_lr", "pct_start", "warmup_epochs", "grad_accum_steps"]
     fixed += ["freeze_encoder", "encoder_lr_factor"]
     fixed += ["epochs"] if now["scheduler"] == "onecycle" else []
     for name in fixed:

@@ -1,40 +1,16 @@
-"""Optimiser and learning-rate schedules with the keys of the seeds."""
+"""Learning-rate schedules with the keys of the seeds."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from torch import nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
 
 from xecgnn.training.config import TrainingConfig
 
-__all__ = ["build_optimizer", "build_schedule", "cosine_factor"]
-
-
-def build_optimizer(module: nn.Module, config: TrainingConfig) -> AdamW:
-    """AdamW; vectors (biases, norms, GRN) and embeddings are not decayed, as is usual for ConvNeXt and Transformers.
-
-    Face encoders and Transformer have `encoder_lr_factor` times the learning rate.
-    """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            slow = config.encoder_lr_factor != 1 and name.startswith(("model.encoder.", "model.fusion."))
-            free = parameter.ndim <= 1 or "embedding" in name
-            groups.setdefault((slow, free), []).append(parameter)
-    return AdamW(
-        [
-            {
-                "params": parameters,
-                "lr": config.lr * (config.encoder_lr_factor if slow else 1.0),
-                "weight_decay": 0.0 if free else config.weight_decay,
-            }
-            for (slow, free), parameters in sorted(groups.items(), key=lambda group: group[0])
-        ]
-    )
+__all__ = ["build_schedule", "cosine_factor"]
 
 
 def build_schedule(optimizer: Optimizer, config: TrainingConfig, steps_per_epoch: int) -> dict[str, Any] | None:
@@ -53,8 +29,9 @@ def build_schedule(optimizer: Optimizer, config: TrainingConfig, steps_per_epoch
         peak = config.max_lr or config.lr
         peaks = [peak * group["lr"] / config.lr for group in optimizer.param_groups]
         onecycle = OneCycleLR(
-            optimizer, peaks, total_steps=steps, pct_start=config.pct_start, div_factor=max(peak / config.lr, 1.0)
-        )
+            optimizer, peaks, total_steps=steps, pct_start=config.pct_start, div_factor=max(peak / config.lr, 1.0),
+            cycle_momentum=config.optimizer == "adamw",
+        )  # fmt: skip
         return {"scheduler": onecycle, "interval": "step"}
     warmup = min(config.warmup_epochs * steps_per_epoch, steps - 1)
     floor = min(config.lr_min / config.lr, 1.0)
