@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xecgnn.cli.pretrain import reconstruct
 from xecgnn.cli.training import prepare, run_training
@@ -27,13 +27,19 @@ from xecgnn.evaluation import evaluate_inpainting
 from xecgnn.nn import Masker, MaskingConfig
 from xecgnn.simulation import SimulationConfig, write_simulation
 from xecgnn.tasks import SampleReweighter
+from xecgnn.tasks.directions import opening_angle
+from xecgnn.tasks.metrics import QUANTILE
 from xecgnn.training import load_model
+from xecgnn.training.checkpoint import read_checkpoint
 from xecgnn.training.data import EventDataModule
 from xecgnn.training.objective import RegressionObjective
+from xecgnn.training.resume import load_weights
 
 FILES, EVENTS_PER_FILE, VALIDATION = 8, 2000, 2000
 LABELS = {"1/8": 1, "1/2": 4, "all": 8}  # share of the labelled events -> files
 DEAD = (0.02, 0.05, 0.10)
+RIDGE = (0.1, 1.0, 10.0, 100.0, 1000.0)  # penalties of the linear fit
+LAST = "checkpoint_last.pth"
 METRICS = {
     "val_resolution_deg": "opening angle [deg]",
     "u_resolution_68": "u [mm]",
@@ -91,7 +97,7 @@ class Study:
         name = f"pretrain_{pattern}_{seed}"
         settings = {"training.epochs": 2, "masking.pattern": pattern}
         self.result(name, lambda: str(reconstruct(self.config(PretrainConfig, "pretrain", name, seed, settings))))
-        return str(self.folder / name / "checkpoint_last.pth")
+        return str(self.folder / name / LAST)
 
     def regress(self, seed: int, labels: str, start: str) -> Metrics:
         """Resolutions after as many steps as one pass over all events takes; from scratch, or from a pretraining."""
@@ -112,7 +118,7 @@ class Study:
             model.task(name).fit_scaling(targets)
         objective = RegressionObjective(model, SampleReweighter(config.reweighting))
         run = run_training(config, "regression", objective, data, "evidence")
-        return self.measure(load_model(run.folder / "checkpoint_last.pth"))
+        return self.measure(load_model(run.folder / LAST))
 
     def batches(self) -> Iterator[Any]:
         config = self.config(TrainConfig, "multitask", "none", 0, {"data.batch_size": 50})
@@ -130,10 +136,43 @@ class Study:
         values = {key: float(value) for metric in metrics.values() for key, value in metric.compute().items()}
         return {key: values[key.removeprefix("val_")] for key in METRICS}
 
+    def probe(self, seed: int, start: str) -> float:
+        """Opening angle (deg) that a ridge fit of the direction to the fused tokens reaches, nothing being trained."""
+        return self.result(f"probe_{start}_{seed}", lambda: self._probe(seed, start))
+
+    def _probe(self, seed: int, start: str) -> float:
+        config = self.config(TrainConfig, "multitask", "none", seed, {**TASKS, "data.batch_size": 50})
+        prepare(config)
+        model = build_model(config).eval()
+        if start != "untrained":
+            weights = self.pretrain(seed, start) if start != "scratch" else self.folder / f"scratch_8_{seed}/{LAST}"
+            load_weights(model, read_checkpoint(weights), config.model_dump(mode="json"))
+        data = EventDataModule(model.detector, config.data, seed, tasks=["angle"])
+
+        @torch.no_grad()
+        def tokens(paths: list[str]) -> tuple[Tensor, Tensor]:
+            batches = data.loader(paths, shuffle=False, truth=["emiAng"])
+            pairs = [(model.fusion(model.encoder(b.x_dict)).flatten(1), b.y["angle"]) for b in batches]
+            x, angles = (torch.cat(part).double() for part in zip(*pairs, strict=True))
+            return x, model.task("angle").to_vector(angles)
+
+        (x, direction), (x_val, direction_val) = tokens(self.train[: FILES // 4]), tokens([self.val])
+        mean, std = x.mean(0), x.std(0)
+        x, x_val = (nn.functional.pad((values - mean) / std, (0, 1), value=1.0) for values in (x, x_val))
+
+        def resolution(rows: int, penalty: float, x_new: Tensor, direction_new: Tensor) -> float:
+            matrix = x[:rows].T @ x[:rows] + penalty * torch.eye(x.size(1), dtype=x.dtype)
+            found = x_new @ torch.linalg.solve(matrix, x[:rows].T @ direction[:rows])
+            return float(opening_angle(found, direction_new).rad2deg().quantile(QUANTILE))
+
+        rows = int(0.8 * len(x))  # the penalty is chosen on the rest of the training events
+        best = min(RIDGE, key=lambda penalty: resolution(rows, penalty, x[rows:], direction[rows:]))
+        return resolution(len(x), best, x_val, direction_val)
+
     def inpaint(self, seed: int) -> str:
         config = self.config(InpaintConfig, "inpaint", f"inpaint_{seed}", seed, {"training.epochs": 1})
         self.result(f"inpaint_{seed}", lambda: str(reconstruct(config)))
-        return str(self.folder / f"inpaint_{seed}" / "checkpoint_last.pth")
+        return str(self.folder / f"inpaint_{seed}" / LAST)
 
     def recover(self, seed: int, share: float, trained: bool = True) -> list[dict[str, Any]]:
         """Errors of the filled sensors, network and baselines, as `evaluate_inpainting` writes them."""
@@ -156,7 +195,7 @@ class Study:
         return self.result(f"dead_{seed}", lambda: self._dead(seed))
 
     def _dead(self, seed: int) -> dict[str, Metrics]:
-        regressor = load_model(self.folder / f"scratch_{LABELS['all']}_{seed}" / "checkpoint_last.pth")
+        regressor = load_model(self.folder / f"scratch_{LABELS['all']}_{seed}" / LAST)
         inpainter = load_model(self.inpaint(seed), kind="inpainting")
         masker = Masker(regressor.detector, MaskingConfig(mask_ratio=0.05, pattern="random"))
 
@@ -184,6 +223,8 @@ def run_seed(study: Study, seed: int) -> None:
     for labels in LABELS:
         for start in ("scratch", "random", "patch"):
             study.regress(seed, labels, start)
+    for start in ("untrained", "random", "patch", "scratch"):
+        study.probe(seed, start)
     for share in DEAD:
         study.recover(seed, share)
     study.recover(seed, 0.05, trained=False)
@@ -212,6 +253,12 @@ def tables(study: Study, seeds: Sequence[int]) -> str:
     pairs = [(labels, start) for labels in LABELS for start in starts]
     lines = ["## Fine-tuning against training from scratch", ""]
     lines += resolutions({f"{n} of the labels, {starts[s]}": load(f"{s}_{LABELS[n]}") for n, s in pairs})
+
+    lines += ["", "## A linear fit to the tokens", "", "| tokens | opening angle [deg] |", "|---|---|"]
+    for start in ("untrained", *starts):
+        found = load(f"probe_{start}")
+        title = f"trained {starts[start]}" if start == "scratch" else starts.get(start, start)
+        lines += [f"| {title} | {cell(found)} |"] if found else []
 
     lines += ["", "## Inpainting against neighbours", "", "68 % quantile of the error of npho in photons.", ""]
     lines += ["| dead | face | network | solid angle | neighbours | floor |", "|---|---|---|---|---|---|"]
