@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import Field, model_validator
 
 from xecgnn.data.config import DataConfig
+from xecgnn.evaluation.config import EvaluationConfig
 from xecgnn.models import DecoderConfig, InpainterConfig, ModelConfig
 from xecgnn.nn.masking import MaskingConfig
 from xecgnn.nn.normalizer import BRANCH_CONSTANTS, NormalizationConfig
@@ -54,6 +55,7 @@ class TrainConfig(RunConfig):
     reweighting: ReweightingConfig = Field(
         default_factory=ReweightingConfig, description="flattening of the training sample"
     )
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="what follows the training")
 
 
 class ReconstructionConfig(RunConfig):

@@ -1,13 +1,13 @@
-"""Output files: nothing is replaced unasked, and a file has its name only when it is complete."""
+"""Output files: nothing is replaced unasked, a file has its name only when it is complete; tables in Markdown."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["check_new", "completed"]
+__all__ = ["check_new", "completed", "markdown_table", "write_text"]
 
 
 @contextmanager
@@ -25,6 +25,12 @@ def completed(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file (UTF-8, line ends as they are) in one go."""
+    with completed(path) as part:
+        part.write_text(text, encoding="utf-8", newline="")
+
+
 def check_new(*paths: Path, overwrite: bool | None = None, option: str = "--output") -> None:
     """Raise FileExistsError where there is something of a name, unless it may be replaced.
 
@@ -39,3 +45,12 @@ def check_new(*paths: Path, overwrite: bool | None = None, option: str = "--outp
             if overwrite is not None:
                 remedy = f"choose another {option}, or --overwrite to replace it"
             raise FileExistsError(f"{path} exists; {remedy}")
+
+
+def markdown_table(rows: Iterable[Sequence[str]]) -> str:
+    """Rows of cells, the head first, as a Markdown table that reads well as plain text too."""
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in cells]
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]])

@@ -231,7 +231,7 @@ def test_memory_does_not_grow_with_the_events(mini):
     for _ in range(5):
         measured.add(Reconstruction({}, ones, ones, valid, valid, masked, ones, None))
     assert measured.residuals.counts.nbytes + measured.residuals.sums.nbytes == before < 2e7
-    assert measured.statistics(0, 0).number == 5 * masked.sum()
+    assert measured.measures(0)["network"]["number"] == 5 * masked.sum()
 
 
 @pytest.mark.parametrize("channels", [1, 2])

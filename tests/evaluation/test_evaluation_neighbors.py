@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xecgnn.evaluation.neighbors import EVENTS_AT_ONCE, RADIUS, NeighborBaselines, SolidAngles
+from xecgnn.evaluation.neighbors import EVENTS_AT_ONCE, RADIUS, NeighborBaselines, solid_angles
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +22,9 @@ def draw(detector, events, seed=0, ratio=0.2):
 
 
 def all_solid_angles(detector, point):
-    angles = SolidAngles(detector)
     out = np.empty((len(point), detector.num_sensors))
     for name, face in detector.faces.items():
-        out[:, face.sensor_ids] = angles(name, point)
+        out[:, face.sensor_ids] = solid_angles(detector, name, point)
     return out
 
 
@@ -33,7 +32,6 @@ def all_solid_angles(detector, point):
 def test_solid_angles_are_the_integral_over_the_active_area(name, request):
     """Sum of area cos / r^2 over a fine grid on the sensor, from a point close to it and askew."""
     detector = request.getfixturevalue(name)
-    angles = SolidAngles(detector)
     for face in detector.faces.values():
         local = len(face) // 2
         sensor = face.sensor_ids[local]
@@ -49,9 +47,9 @@ def test_solid_angles_are_the_integral_over_the_active_area(name, request):
         point = detector.position[sensor] + kind.size * (1.5 * normal + 0.9 * side + 0.2 * np.cross(normal, side))
         ray = point - surface
         expected = (ray @ normal / np.linalg.norm(ray, axis=1) ** 3).mean() * kind.area
-        assert angles(face.name, point[None])[0, local] == pytest.approx(expected, rel=2e-3), face.name
+        assert solid_angles(detector, face.name, point[None])[0, local] == pytest.approx(expected, rel=2e-3), face.name
         behind = detector.position[sensor] - normal
-        assert angles(face.name, behind[None])[0, local] == 0
+        assert solid_angles(detector, face.name, behind[None])[0, local] == 0
 
 
 @pytest.mark.parametrize("name", ["mini", "meg2"])

@@ -1,65 +1,97 @@
 from __future__ import annotations
 
 import csv
+import logging
 import re
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import uproot
+import yaml
 from torch import nn
+from torch_geometric.data import HeteroData
 
-from xecgnn.data import build_batch
-from xecgnn.evaluation import evaluate_run, summary_table, write_csv
+from xecgnn.config import TrainConfig
+from xecgnn.data import EventArrays, build_batch
+from xecgnn.evaluation import EvaluationConfig, evaluate_run, fit_on_batches, summary_table, write_csv, write_root
+from xecgnn.evaluation.light import LightSummary
+from xecgnn.evaluation.lookup import EventLookup
+from xecgnn.evaluation.predictions import event_losses
+from xecgnn.evaluation.report import report_evaluation
+from xecgnn.evaluation.saliency_plots import write_saliency_profiles
 from xecgnn.evaluation.summary import number
+from xecgnn.models import ModelConfig, XECModel
+from xecgnn.nn.normalizer import NormalizationConfig
 from xecgnn.simulation import simulate_events
 from xecgnn.tasks import TASKS, TasksConfig, build_tasks
 
 NUM_VALIDATION = 130
+TASK_SETTINGS = {name: {"enabled": True} for name in TASKS} | {"energy": {"enabled": True, "loss_fn": "gaussian_nll"}}
+PAGES = {"angle": 4, "angleVec": 4, "energy": 2, "timing": 2, "uvwFI": 4, "n_gamma": 1}
+DATA = {"config.yaml", "predictions_run.csv", "saliency_run.npz"}
+DATA |= {"validation_results_run.root", "worst_events_run.root"}
+DRAWN = {f"resolution_profile_{name}.pdf" for name in TASKS} | {"worst_event_1.pdf", "worst_event_2.pdf"}
+DRAWN |= {"saliency_profile_energy.pdf"}  # of all tasks: tests of saliency_plots
 
 
-class Oracle(nn.Module):
-    """Stands for the network: answers with the truth plus a constant, in physical units."""
+class Oracle(XECModel):
+    """Answers events with their truth plus a per mille; as a function of readings it is a network like any other."""
 
     def __init__(self, detector):
-        super().__init__()
-        settings = {name: {"enabled": True} for name in TASKS}
-        settings["energy"] |= {"loss_fn": "gaussian_nll"}
-        self.tasks = build_tasks(TasksConfig(**settings))
-        self.detector = detector
-        self.encoder = SimpleNamespace(normalizer=SimpleNamespace(npho_threshold=torch.tensor(100.0)))
-        self.anchor = nn.Parameter(torch.zeros(()))
+        sizes = ModelConfig(encoder_dim=32, hex_dim=8, hex_depth=1, depths=(1, 1), num_heads=2, hidden_dim=16)
+        super().__init__(detector, sizes, NormalizationConfig(), build_tasks(TasksConfig(**TASK_SETTINGS)))
 
-    def task(self, name):
-        return self.tasks[name]
-
-    def forward(self, batch):
+    def raw_outputs(self, batch, message_passing=False):
+        if not isinstance(batch, HeteroData):
+            return super().raw_outputs(batch)
         assert not self.training
-        outputs = {name: batch.y[name] * 1.001 for name in self.tasks}
-        outputs["n_gamma"] = nn.functional.one_hot(batch.y["n_gamma"], 5).float()
-        return outputs | {"energy_sigma": 0.02 * batch.y["energy"]}
+        raw = {name: batch.y[name] * 1.001 for name in self.tasks}
+        raw["energy"] = torch.cat([raw["energy"], 2 * torch.log(0.2 * batch.y["energy"])], 1)
+        return raw | {"n_gamma": nn.functional.one_hot(batch.y["n_gamma"], 5).float()}
 
 
 @pytest.fixture(scope="module")
 def run(mini, tmp_path_factory):
+    """Table, files, folder, training batches and validation events; the plots can be made again byte by byte."""
     folder = tmp_path_factory.mktemp("artifacts")
+    config = TrainConfig(detector="mini", run_name="run", tasks=TASK_SETTINGS)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
     events = simulate_events(mini, 200 + NUM_VALIDATION, seed=4)
+    columns = dict(events.columns) | {"energyTruth": events.energyTruth.copy()}
+    columns["energyTruth"][205] = np.nan
+    events = EventArrays(columns)
     batches = [build_batch(mini, events[i : i + 50], edges=False) for i in range(0, len(events), 50)]
+
+    def energy_alone(folder, saliency, detector, tasks, run_name):
+        return write_saliency_profiles(folder, saliency, detector, {"energy": tasks["energy"]}, run_name)
+
+    (folder / "worst_event_9.pdf").touch()  # of an evaluation that the new one replaces
     model = Oracle(mini)
-    evaluation = evaluate_run(model, batches[:4], batches[4:], folder, "test_run")
-    assert model.training
-    return evaluation, folder, events[200:]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", "0")
+        patch.setattr("xecgnn.evaluation.report.write_saliency_profiles", energy_alone)
+        options = EvaluationConfig(worst_events=2, saliency_events=5)
+        evaluation = evaluate_run(model, batches[:4], batches[4:], folder, "run", options)
+        assert model.training
+        yield SimpleNamespace(**evaluation._asdict(), folder=folder, training=batches[:4], events=events[200:])
+
+
+def saved(run):
+    with uproot.open(run.folder / "validation_results_run.root") as file:
+        return file["tree"].arrays(library="np")
 
 
 def test_all_files_are_there_and_complete(run):
-    evaluation, folder, _ = run
-    names = {"predictions_test_run.csv", "validation_results_test_run.root"}
-    names |= {f"resolution_profile_{name}.pdf" for name in TASKS}
-    assert {path.name for path in folder.iterdir()} == names == {path.name for path in evaluation.files}
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == DATA | DRAWN == {path.name for path in run.files} | {"config.yaml"}
 
 
 def test_table_has_every_metric_of_network_and_baselines(run):
-    table = run[0].table
+    table = run.table
     assert max(map(len, table.splitlines())) <= 100
     for task in build_tasks(TasksConfig(**{name: {"enabled": True} for name in TASKS})).values():
         for key, unit in task.metric_units().items():
@@ -71,19 +103,15 @@ def test_table_has_every_metric_of_network_and_baselines(run):
 
 
 def test_csv_and_root_hold_truth_predictions_and_sigmas_of_every_event(run):
-    import uproot
-
-    _, folder, events = run
-    with uproot.open(folder / "validation_results_test_run.root") as file:
-        arrays = file["tree"].arrays(library="np")
+    arrays, events = saved(run), run.events
     for branch in ("run", "event", "emiAng", "energyTruth", "timeTruth", "uvwTruth", "emiVec", "n_gamma"):
         np.testing.assert_array_equal(arrays[branch], events[branch])
         assert arrays[branch].dtype == events[branch].dtype
     np.testing.assert_allclose(arrays["pred_uvwTruth"], 1.001 * events["uvwTruth"], rtol=1e-6)
-    np.testing.assert_allclose(arrays["sigma_energyTruth"], 0.02 * events["energyTruth"], rtol=1e-6)
+    np.testing.assert_allclose(arrays["sigma_energyTruth"], 0.2 * events["energyTruth"], rtol=1e-5)
     np.testing.assert_array_equal(arrays["pred_n_gamma"], events["n_gamma"])
 
-    with (folder / "predictions_test_run.csv").open() as file:
+    with (run.folder / "predictions_run.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == NUM_VALIDATION
     for name, values in arrays.items():
@@ -93,12 +121,132 @@ def test_csv_and_root_hold_truth_predictions_and_sigmas_of_every_event(run):
     assert rows[0]["event"].isdigit()
 
 
+def test_baselines_are_saved_and_the_table_is_that_of_all_predictions(run, mini):
+    """The files lose nothing that the table shows."""
+    tasks, summarize = build_tasks(TasksConfig(**TASK_SETTINGS)), LightSummary(mini)
+    fitted = fit_on_batches(tasks, summarize, run.training)
+    batch = build_batch(mini, run.events, edges=False)
+    light = summarize(batch)
+    arrays, truth = saved(run), run.events.columns
+    raw = Oracle(mini).eval().raw_outputs(batch)
+    predictions = {name: {"network": task.decode(raw[name])[name].numpy()} for name, task in tasks.items()}
+    for name, baselines in fitted.items():
+        predictions[name] |= {title: baseline.predict(light) for title, baseline in baselines.items()}
+    np.testing.assert_allclose(arrays["surface_normal_emiAng"], predictions["angle"]["surface normal"], rtol=1e-6)
+    linear = predictions["energy"]["linear in total npho"][:, 0]
+    np.testing.assert_allclose(arrays["linear_in_total_npho_energyTruth"], linear, rtol=1e-6)
+    np.testing.assert_array_equal(arrays["most_frequent_n_gamma"], predictions["n_gamma"]["most frequent"].argmax(1))
+    assert summary_table(tasks, predictions, truth) == run.table
+
+
+def test_the_loss_of_an_event_is_the_weighted_sum_over_its_targets():
+    settings = {"angle": {"enabled": False}, "energy": {"enabled": True, "weight": 3.0}}
+    tasks = build_tasks(TasksConfig(**settings, timing={"enabled": True}))
+    raw = {name: torch.tensor([[1.0], [2.0], [3.0], [4.0]]) for name in tasks}
+    nan = float("nan")
+    targets = {"energy": [[0.0], [nan], [1.0], [nan]], "timing": [[0.0], [1.0], [nan], [nan]]}
+    losses = event_losses(tasks, raw, {name: torch.tensor(values) for name, values in targets.items()})
+    np.testing.assert_array_equal(losses, [3 * 1 + 1, 1, 3 * 2, nan])
+
+
+def test_worst_events_are_a_data_file_with_predictions(run, mini):
+    arrays, events = saved(run), run.events
+    order = np.argsort(-arrays["loss"], kind="stable")
+    lookup = EventLookup(run.folder / "worst_events_run.root", mini.num_sensors)
+    for entry, row in enumerate(order[:2]):
+        found = lookup.by_entry(entry)
+        for name in ("run", "event", "emiAng", "uvwTruth"):
+            np.testing.assert_array_equal(found[name], events[name][row])
+        for name in ("npho", "relative_time"):
+            np.testing.assert_array_equal(found[name], np.nan_to_num(events[name][row], nan=1e10))
+        for name in ("loss", "pred_emiAng", "pred_energyTruth"):
+            np.testing.assert_array_equal(found[name], arrays[name][row])
+        shares = found["saliency_npho"], found["saliency_relative_time"]
+        assert sum(map(np.sum, shares)) == pytest.approx(1, abs=1e-4)
+    with pytest.raises(ValueError, match="2 events"):
+        lookup.by_entry(2)
+
+
 def test_pdfs_have_the_expected_pages_with_embedded_text(run):
-    pages = {"angle": 4, "angleVec": 4, "energy": 2, "timing": 2, "uvwFI": 4, "n_gamma": 1}
-    for name, count in pages.items():
-        content = (run[1] / f"resolution_profile_{name}.pdf").read_bytes()
+    for name, count in PAGES.items():
+        content = (run.folder / f"resolution_profile_{name}.pdf").read_bytes()
         assert len(re.findall(rb"/Type /Page\b", content)) == count, name
         assert b"/Type3" not in content
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Draws nothing: which pages there are has been tested."""
+    touch = lambda path, *_, **__: path.touch()  # noqa: E731
+    for name in ("write_profile", "write_display"):
+        monkeypatch.setattr(f"xecgnn.evaluation.report.{name}", touch)
+    saliency = [Path("saliency_profile_energy.pdf")]
+    monkeypatch.setattr("xecgnn.evaluation.report.write_saliency_profiles", lambda *_: saliency)
+
+
+def test_a_report_from_the_files_has_the_same_table_and_plots(run, tmp_path, quick):
+    for name in DATA:
+        shutil.copy(run.folder / name, tmp_path)
+    table, files = report_evaluation(tmp_path)
+    assert table == run.table
+    assert {path.name for path in files} == DRAWN
+
+
+def test_plots_drawn_again_are_the_same_byte_by_byte(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    for name in DATA:
+        shutil.copy(run.folder / name, tmp_path)
+    config = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    for name in TASKS:  # few: drawing takes its time
+        config["tasks"][name]["enabled"] = name in ("energy", "n_gamma")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    files = report_evaluation(tmp_path).files
+    assert {path.name for path in files} == {name for name in DRAWN if not re.search("angle|timing|uvw", name)}
+    for path in files:
+        assert path.read_bytes() == (run.folder / path.name).read_bytes(), path.name
+
+
+def test_what_can_be_drawn_is_drawn(run, tmp_path, quick, caplog):
+    for name in DATA - {"worst_events_run.root"}:
+        shutil.copy(run.folder / name, tmp_path)
+    (tmp_path / "saliency_run.npz").write_text("no saliency")
+    columns = saved(run)
+    del columns["timeTruth"], columns["pred_uvwTruth"], columns["surface_normal_emiAng"]
+    for name in ("pred_energyTruth", "emiVec", "mean_direction_emiAng"):
+        columns[name] = np.full_like(columns[name], np.nan)
+    columns["pred_emiAng"][:30] = np.nan
+    write_root(tmp_path / "validation_results_run.root", columns)
+    table, files = report_evaluation(tmp_path)
+    assert [path.stem for path in files] == [f"resolution_profile_{name}" for name in ("angle", "angleVec", "n_gamma")]
+    assert re.findall(r"^(\w+) \((\d+) events\) +(.*)", table, re.MULTILINE) == [
+        ("angle", "130", "network"),
+        ("angleVec", "0", "network  mean direction  surface normal"),
+        ("n_gamma", "130", "network  most frequent"),
+    ]
+    root = str(tmp_path / "validation_results_run.root")
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[-7:-2] == [
+        "mean direction: no valid prediction of emiAng in 130 of 130 events",
+        f"{root} has no valid pred_energyTruth: energy is not drawn",
+        f"{root} has no timeTruth: timing is not drawn",
+        f"{root} has no valid pred_uvwTruth: uvwFI is not drawn",
+        f"{root} has no event with emiVec and all predictions of it",
+    ]
+    assert re.fullmatch(r"not drawn: saliency \(.*saliency_run.npz: not a file of saliencies.*\)", lines[-2])
+    assert re.fullmatch(r"not drawn: worst events \(no such file: .*worst_events_run.root\)", lines[-1])
+
+
+def test_a_detector_that_is_gone_costs_its_pictures_alone(run, tmp_path, quick, caplog):
+    for name in DATA:
+        shutil.copy(run.folder / name, tmp_path)
+    settings = (tmp_path / "config.yaml").read_text().replace("detector: mini", "detector: gone.yaml")
+    (tmp_path / "config.yaml").write_text(settings)
+    with caplog.at_level(logging.WARNING):
+        assert len(report_evaluation(tmp_path).files) == len(TASKS)
+    assert caplog.messages[-1].startswith("not drawn: saliency and worst events (no detector 'gone.yaml'")
+    (tmp_path / "validation_results_run.root").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no .*validation_results_run.root: the training has not come to its"):
+        report_evaluation(tmp_path)
 
 
 def test_an_interrupted_writer_leaves_no_file(tmp_path):

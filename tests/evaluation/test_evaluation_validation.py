@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 
 from xecgnn.data import TreeWriter
 from xecgnn.detector import angles_to_direction
-from xecgnn.evaluation.measures import GAUSSIAN_TAIL, measure_pull, measure_residuals
+from xecgnn.evaluation.measures import GAUSSIAN_TAIL, measure, measure_pull, measure_residuals, pull_axes, pulls
 from xecgnn.evaluation.profiles import build_methods
 from xecgnn.evaluation.sample import load_sample
-from xecgnn.evaluation.validation import measure, validate
-from xecgnn.evaluation.validation_plots import pull_axes, pulls, validation_pages
+from xecgnn.evaluation.validation import validate
+from xecgnn.evaluation.validation_plots import validation_pages
 from xecgnn.tasks import TasksConfig, build_tasks
 
 Columns = dict[str, np.ndarray]

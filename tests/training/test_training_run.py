@@ -15,6 +15,7 @@ import torch
 import uproot
 
 import xecgnn
+from xecgnn.cli.report import main as report
 from xecgnn.cli.train import main
 from xecgnn.data import TreeWriter, build_batch, read_events
 from xecgnn.training.module import TrainingModule
@@ -25,7 +26,8 @@ SMALL = [
     "--model.num_heads", "2", "--model.hidden_dim", "16",
     "--training.device", "cpu", "--logging.progress_bar", "false",
 ]  # fmt: skip
-QUIET = ["--logging.mlflow", "false", "--logging.tensorboard", "false"]
+UNSEEN = ["--evaluation.worst_events", "0", "--evaluation.saliency_events", "0"]  # no pictures of sensors
+QUIET = ["--logging.mlflow", "false", "--logging.tensorboard", "false", *UNSEEN]
 
 
 @pytest.fixture
@@ -40,15 +42,20 @@ def weights(path: str, key: str = "state_dict") -> dict[str, torch.Tensor]:
     return torch.load(path, weights_only=True)[key]
 
 
-def test_a_run_leaves_its_artifacts(workplace: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_leaves_its_artifacts(
+    workplace: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with caplog.at_level(logging.INFO, "xecgnn"):
-        main(["angle.yaml", *SMALL, "--epochs", "2", "--run_name", "first", "--tasks", "angle", "energy"])
+        evaluation = ["--evaluation.worst_events", "1", "--evaluation.saliency_events", "4"]
+        main(["angle.yaml", *SMALL, *evaluation, "--epochs", "2", "--run_name", "first", "--tasks", "angle", "energy"])
     assert "mean direction" in caplog.text
     assert "surface normal" in caplog.text
     folder = workplace / "artifacts" / "first"
-    assert {path.name for path in folder.iterdir()} == {
+    drawn = {f"{kind}_profile_{task}.pdf" for kind in ("resolution", "saliency") for task in ("angle", "energy")}
+    drawn |= {"worst_event_1.pdf"}
+    assert {path.name for path in folder.iterdir()} == drawn | {
         "checkpoint_best.pth", "checkpoint_last.pth", "config.yaml", "metrics", "predictions_first.csv",
-        "resolution_profile_angle.pdf", "resolution_profile_energy.pdf", "validation_results_first.root",
+        "saliency_first.npz", "validation_results_first.root", "worst_events_first.root",
     }  # fmt: skip
     assert (workplace / "runs" / "first").is_dir()
     assert (workplace / "mlruns.db").is_file()
@@ -66,6 +73,20 @@ def test_a_run_leaves_its_artifacts(workplace: Path, caplog: pytest.LogCaptureFi
         assert len(list(csv.reader(file))) == len(events) + 1
     assert xecgnn.load_config(folder / "config.yaml").run_name == "first"
 
+    # What was drawn is drawn again from the files, also where the folder has another name.
+    moved = folder.rename(workplace / "moved")
+    pictures = [*drawn, "metrics/loss_log.png", "metrics/training_report.md"]
+    for name in pictures:
+        (moved / name).unlink()
+    table = next(message for message in caplog.messages if "surface normal" in message).partition("\n\nArtifacts")[0]
+    caplog.clear()
+    monkeypatch.setattr("xecgnn.evaluation.report.write_profile", lambda path, *_: path.write_text("takes its time"))
+    with caplog.at_level(logging.INFO, "xecgnn"):
+        report(["moved"])
+    assert caplog.messages[0].strip() == f"moved\n\n{table.strip()}"
+    assert {f"  moved/{name}" for name in pictures} <= set(caplog.messages[1].splitlines())
+    assert all((moved / name).stat().st_size for name in pictures)
+
 
 def store(folder: Path) -> str:
     """An MLflow store of its own: stores are cached by name, whatever the current folder."""
@@ -75,7 +96,8 @@ def store(folder: Path) -> str:
 def test_mlflow_has_the_metrics_of_the_seeds(workplace: Path) -> None:
     import mlflow
 
-    main(["angle.yaml", *SMALL, "--epochs", "1", "--run_name", "tracked", "--logging.mlflow_uri", store(workplace)])
+    options = ["--run_name", "tracked", "--logging.mlflow_uri", store(workplace)]
+    main(["angle.yaml", *SMALL, *UNSEEN, "--epochs", "1", *options])
     client = mlflow.MlflowClient(store(workplace))
     (run,) = client.search_runs([client.get_experiment_by_name("xecgnn").experiment_id])
     metrics = set(run.data.metrics)
@@ -85,7 +107,11 @@ def test_mlflow_has_the_metrics_of_the_seeds(workplace: Path) -> None:
         "system/epoch_duration_sec", "system/ram_used_gb",
     } <= metrics  # fmt: skip
     assert run.data.params["training.lr"] == "0.0003"
-    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["resolution_profile_angle.pdf"]
+    copied = [file.path for file in client.list_artifacts(run.info.run_id)]
+    assert copied == ["metrics", "resolution_profile_angle.pdf"]
+    metrics_folder = workplace / "artifacts/tracked/metrics"
+    copied = {Path(file.path).name for file in client.list_artifacts(run.info.run_id, "metrics")}
+    assert copied == {path.name for path in metrics_folder.iterdir()} >= {"training_report.md", "training_metrics.csv"}
 
 
 FULL = [
@@ -138,11 +164,14 @@ def test_resume_goes_on_in_the_same_mlflow_run(workplace: Path) -> None:
     import mlflow
 
     options = ["angle.yaml", *SMALL, "--logging.tensorboard", "false", "--logging.mlflow_uri", store(workplace)]
-    main([*options, "--epochs", "1", "--run_name", "once"])
-    main([*options, "--epochs", "2", "--resume_from", "artifacts/once/checkpoint_last.pth"])
+    once = ["--epochs", "1", "--run_name", "once", "--evaluation.saliency_events", "4"]
+    main([*options, *once, "--evaluation.worst_events", "1"])
+    main([*options, *UNSEEN, "--epochs", "2", "--resume_from", "artifacts/once/checkpoint_last.pth"])
     client = mlflow.MlflowClient(store(workplace))
     (run,) = client.search_runs([client.get_experiment_by_name("xecgnn").experiment_id])
     assert len(client.get_metric_history(run.info.run_id, "val_loss")) == 2
+    files = sorted(path.name for path in (workplace / "artifacts/once").iterdir() if path.is_file())
+    assert not [name for name in files if name.startswith(("worst", "saliency"))]  # asked for in the first part alone
     assert [path.name for path in (workplace / "artifacts").iterdir()] == ["once"]
 
 
@@ -161,7 +190,7 @@ def test_a_continued_run_keeps_its_schedule(workplace: Path, capsys: pytest.Capt
 
 
 def test_a_lost_mlflow_run_is_replaced(workplace: Path, caplog: pytest.LogCaptureFixture) -> None:
-    options = ["angle.yaml", *SMALL, "--logging.tensorboard", "false", "--epochs", "2"]
+    options = ["angle.yaml", *SMALL, *UNSEEN, "--logging.tensorboard", "false", "--epochs", "2"]
     main([*options, "--run_name", "once", "--logging.mlflow_uri", store(workplace), "--epochs", "1"])
     other = f"sqlite:///{workplace}/other.db"
     with caplog.at_level(logging.WARNING, "xecgnn"):

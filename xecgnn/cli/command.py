@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import functools
 import logging
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from pydantic_settings import BaseSettings, CliSettingsSource, PydanticBaseSetti
 
 from xecgnn.settings import ConfigError, Settings, read_yaml, validated
 
-__all__ = ["ALIASES", "INTERRUPTED", "parse_command", "run_command"]
+__all__ = ["ALIASES", "INTERRUPTED", "command", "parse_command", "run_command"]
 
 ConfigT = TypeVar("ConfigT", bound=Settings)
 
@@ -55,6 +56,22 @@ class _Parser(argparse.ArgumentParser):
                 f"did you mean {near[0]}?" if near else "--help lists all options"
             )
         self.exit(2, f"{self.prog}: {message}\n")
+
+
+def command(
+    cls: type[ConfigT], *, prog: str, description: str, usage: str = "[options]"
+) -> Callable[[Callable[[ConfigT], Any]], Callable[..., None]]:
+    """Makes a function of settings the entry point of a command, `main(argv=None)`; arguments as `parse_command`."""
+
+    def decorate(function: Callable[[ConfigT], Any]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def main(argv: Sequence[str] | None = None) -> None:
+            parse = functools.partial(parse_command, cls, argv, prog=prog, description=description, usage=usage)
+            run_command(lambda: function(parse()[0]))
+
+        return main
+
+    return decorate
 
 
 def parse_command(

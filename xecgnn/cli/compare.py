@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
-from xecgnn.cli.command import parse_command, run_command
+from xecgnn.cli.command import command
 from xecgnn.settings import Settings
 
 __all__ = ["CompareConfig", "main"]
@@ -27,25 +26,20 @@ class CompareConfig(Settings):
     overwrite: bool = Field(False, description="replace files that exist")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+@command(
+    CompareConfig,
+    prog="xecgnn-compare",
+    description="Compare runs: settings that differ, best and final metrics with ranking, curves.",
+    usage="RUN RUN ... [options]",
+)
+def main(settings: CompareConfig) -> None:
     """Entry point of `xecgnn-compare`."""
+    from xecgnn.evaluation.compare import compare_runs
+    from xecgnn.evaluation.run_history import read_run
 
-    def compare() -> None:
-        settings, _ = parse_command(
-            CompareConfig,
-            argv,
-            prog="xecgnn-compare",
-            description="Compare runs: settings that differ, best and final metrics with ranking, curves.",
-            usage="RUN RUN ... [options]",
-        )
-        from xecgnn.evaluation.compare import compare_runs
-        from xecgnn.evaluation.run_history import read_run
-
-        runs = [read_run(run, settings.mlflow_uri) for run in settings.runs]
-        for path in compare_runs(runs, settings.output_dir, settings.metric, settings.overwrite):
-            log.info("%s", path)
-
-    run_command(compare)
+    runs = [read_run(run, settings.mlflow_uri) for run in settings.runs]
+    for path in compare_runs(runs, settings.output_dir, settings.metric, settings.overwrite):
+        log.info("%s", path)
 
 
 if __name__ == "__main__":

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
-from xecgnn.cli.command import parse_command, run_command
+from xecgnn.cli.command import command
 from xecgnn.data.config import ReaderConfig
 from xecgnn.names import NPHO, RELATIVE_TIME, TREE
 from xecgnn.output import check_new
 from xecgnn.settings import Settings
 
-if TYPE_CHECKING:
-    pass
-
-__all__ = ["DisplayConfig", "display", "main"]
+__all__ = ["DisplayConfig", "main"]
 
 log = logging.getLogger("xecgnn.display")
 
@@ -44,29 +40,14 @@ class DisplayConfig(Settings):
     overwrite: bool = Field(False, description="replace output files that exist")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of `xecgnn-display`."""
-
-    def command() -> None:
-        settings, _ = parse_command(
-            DisplayConfig,
-            argv,
-            prog="xecgnn-display",
-            description="Draw events: unrolled faces on paper (pdf, png), or in space for a browser (html).",
-            usage="DATA [DATA ...] --event N --output FILE [options]",
-        )
-        display(settings)
-
-    run_command(command)
-
-
-def display(config: DisplayConfig) -> list[Path]:
-    """Draw the events, a page each; several in png or html become files with numbers before the ending.
-
-    Raises:
-        FileNotFoundError, ValueError: data, predictions or an event that cannot be found, an unknown ending.
-        FileExistsError: an output exists and `overwrite` is not set.
-    """
+@command(
+    DisplayConfig,
+    prog="xecgnn-display",
+    description="Draw events: unrolled faces on paper (pdf, png), or in space for a browser (html).",
+    usage="DATA [DATA ...] --event N --output FILE [options]",
+)
+def main(config: DisplayConfig) -> None:
+    """Entry point of `xecgnn-display`: a page each; several in png or html become files with numbered names."""
     if bool(config.event) == (config.worst is not None):
         raise ValueError("choose the events with either --event or --worst")
     if config.run is not None and not config.event:
@@ -94,7 +75,6 @@ def display(config: DisplayConfig) -> list[Path]:
     for path, page in zip(paths, pages, strict=True):
         write_display(path, detector, page, config.scale)
     log.info("wrote %s", ", ".join(map(str, paths)))
-    return paths
 
 
 if __name__ == "__main__":

@@ -30,11 +30,12 @@ class FinishedRun(NamedTuple):
     loggers: list[Any]
 
     def report(self, text: str, files: list[Path]) -> None:
-        """Log plots with MLflow, and say what there is to look at."""
-        from xecgnn.training.metrics import report_run
+        """Report the training, copy what is drawn to MLflow, and say what there is to look at."""
+        from xecgnn.training.metrics import METRICS, report_run
         from xecgnn.training.run import log_artifacts
 
-        log_artifacts(self.loggers, [*files, *report_run(self.folder)])
+        report_run(self.folder)
+        log_artifacts(self.loggers, files, self.folder / METRICS)
         artifacts = "\n".join(f"  {path.name}" for path in sorted(self.folder.iterdir()))
         log.info("\n%s\n\nArtifacts in %s:\n%s", text, self.folder, artifacts)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
 
-from xecgnn.cli.command import parse_command, run_command
+from xecgnn.cli.command import command
 from xecgnn.names import TREE
 from xecgnn.settings import Settings
 
@@ -34,31 +33,20 @@ class ValidateConfig(Settings):
     overwrite: bool = Field(False, description="replace files of an earlier validation")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+@command(
+    ValidateConfig,
+    prog="xecgnn-validate",
+    description="Compare predictions with truth, with another run, or with another reconstruction.",
+    usage="--input FILE [options]",
+)
+def main(settings: ValidateConfig) -> None:
     """Entry point of `xecgnn-validate`."""
+    from xecgnn.evaluation.validation import validate
 
-    def command() -> None:
-        settings, _ = parse_command(
-            ValidateConfig,
-            argv,
-            prog="xecgnn-validate",
-            description="Compare predictions with truth, with another run, or with another reconstruction.",
-            usage="--input FILE [options]",
-        )
-        from xecgnn.evaluation.validation import validate
-
-        folder = settings.output_dir or settings.input.with_name(f"validation_{settings.input.stem}")
-        result = validate(
-            settings.input,
-            folder,
-            compare=settings.compare,
-            reference=settings.reference,
-            tree=settings.tree,
-            overwrite=settings.overwrite,
-        )
-        log.info("%s\n%s", result.text, "\n".join(map(str, result.files)))
-
-    run_command(command)
+    folder = settings.output_dir or settings.input.with_name(f"validation_{settings.input.stem}")
+    options = settings.model_dump(include={"compare", "reference", "tree", "overwrite"})
+    result = validate(settings.input, folder, **options)
+    log.info("%s\n%s", result.text, "\n".join(map(str, result.files)))
 
 
 if __name__ == "__main__":

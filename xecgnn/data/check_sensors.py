@@ -71,16 +71,15 @@ class SensorTotals:
         level[self.dead] = np.nan
         for face in detector.faces.values() if self.num_events >= MIN_EVENTS else ():
             excess = level[face.sensor_ids] - _around(face.edge_index, level[face.sensor_ids])
-            known = excess[np.isfinite(excess)]
-            if len(known):
-                spread = 1.4826 * np.median(np.abs(known - np.median(known)))
+            if np.isfinite(excess).any():
+                spread = 1.4826 * np.nanmedian(np.abs(excess - np.nanmedian(excess)))
                 limit = max(np.log(HOT_FACTOR), HOT_SPREADS * spread)
                 hot |= {int(face.sensor_ids[i]): float(np.exp(excess[i])) for i in np.flatnonzero(excess > limit)}
         return dict(sorted(hot.items()))
 
     def _per_valid(self, total: Floats) -> Floats:
-        count = self.num_events - self.npho_invalid
-        return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+        with np.errstate(invalid="ignore"):
+            return total / (self.num_events - self.npho_invalid)
 
 
 def _around(edge_index: Ints, level: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import NamedTuple
 
@@ -42,31 +42,39 @@ class Finding(NamedTuple):
     level: str = "error"
 
 
-def guess_units(columns: Columns) -> list[Finding]:
+def guess_units(columns: Columns) -> Iterator[Finding]:
     """Units of the branches of some events, (E,) or (E, width) each, as stored; nothing for a branch without values."""
-    found = []
     for branch, (word, share, units) in SIZES.items():
         size = np.abs(columns.get(branch, np.empty(0)))
         size = size[(size < INVALID_LIMIT) & (size > 0)]
         if len(size):
             value = float(np.quantile(size, share))
-            unit = next(unit for limit, unit in units if value <= limit)
-            found.append(Finding(branch, unit, f"{word} {value:.3g}", *_unit_problem(branch, unit)))
-    if NPHO in columns:
-        found += _light(NPHO, columns[NPHO], "photons")
-    if RELATIVE_NPHO in columns:
-        found += _light(RELATIVE_NPHO, columns[RELATIVE_NPHO], "relative")
-    if RELATIVE_TIME in columns:
-        found += _zero_of_time(columns[RELATIVE_TIME])
-    return found
+            unit, expected = next(unit for limit, unit in units if value <= limit), BRANCHES[branch].unit
+            problem, level = f"looks like {unit}, expected {expected}" if unit != expected else "", "error"
+            if problem and branch == "emiAng":
+                problem, level = "looks like deg: read it with data.angle_unit deg", "warning"
+            yield Finding(branch, unit, f"{word} {value:.3g}", problem, level)
+    for branch in (NPHO, RELATIVE_NPHO):
+        largest = _of_events(columns, branch, np.fmax)
+        if len(largest):  # photons, or shares of the largest?
+            relative = np.quantile(largest, 0.98) <= 1.001
+            reason = f"median of the largest in an event {np.median(largest):.4g}"
+            found = RELATIVE_NPHO if relative else NPHO
+            problem = "" if branch == found else f"looks like {found}: {reason}"
+            yield Finding(branch, "relative" if relative else "photons", reason, problem)
+    earliest = _of_events(columns, RELATIVE_TIME, np.fmin)
+    if len(earliest):
+        start = float(np.median(np.abs(earliest)))
+        problem = "" if start <= EARLIEST else f"begins at {start:.3g} in the event, not at 0: absolute times?"
+        yield Finding(RELATIVE_TIME, "", f"earliest of an event at {start:.3g} (median)", problem, "warning")
 
 
-def check_agreement(columns: Columns, detector: Detector) -> list[Finding]:
+def check_agreement(columns: Columns, detector: Detector) -> Iterator[Finding]:
     """Branches that hold the same quantity in another form, compared over some events.
 
     Directions (from emiAng, emiVec, and xyzTruth - xyzVTX) differ where a production has another convention for phi.
     """
-    found, directions = [], {}
+    directions = {}
     if "emiAng" in columns:
         directions["emiAng"] = angles_to_direction(*columns["emiAng"].T.astype(np.float64))
     if "emiVec" in columns:
@@ -77,50 +85,22 @@ def check_agreement(columns: Columns, detector: Detector) -> list[Finding]:
         a, b = directions[first], directions[second]
         angle = np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=1), (a * b).sum(1)))
         level = "error" if second == "emiVec" else "warning"  # reconstructed points give the direction less exactly
-        found += _difference(f"{first} and {second}", "deg", angle, MAX_ANGLE, level)
+        yield from _difference(f"{first} and {second}", "deg", angle, MAX_ANGLE, level)
     if {"uvwTruth", "xyzTruth"} <= columns.keys():
         distance = np.linalg.norm(detector.to_uvw(columns["xyzTruth"]) - columns["uvwTruth"], axis=1)
-        found += _difference("uvwTruth and xyzTruth", "cm", distance, MAX_DISTANCE)
-    return found
+        yield from _difference("uvwTruth and xyzTruth", "cm", distance, MAX_DISTANCE, "error")
 
 
-def _unit_problem(branch: str, unit: str) -> tuple[str, str]:
-    if unit == BRANCHES[branch].unit:
-        return "", ""
-    if branch == "emiAng":
-        return "looks like deg: read it with data.angle_unit deg", "warning"
-    return f"looks like {unit}, expected {BRANCHES[branch].unit}", "error"
+def _of_events(columns: Columns, branch: str, extreme: np.ufunc) -> NDArray:
+    """Largest or smallest valid value of each event that has one."""
+    values = columns.get(branch, np.empty((0, 1)))
+    found = extreme.reduce(np.where(is_valid(values), values, np.nan), axis=1)
+    return found[np.isfinite(found)]
 
 
-def _light(branch: str, values: NDArray, expected: str) -> list[Finding]:
-    """Photons or a share of the largest, by the largest valid value of each event."""
-    largest = np.where(is_valid(values), values, -np.inf).max(1)
-    largest = largest[np.isfinite(largest)]
-    if not len(largest):
-        return []
-    relative = np.quantile(largest, 0.98) <= 1.001
-    unit = "relative" if relative else "photons"
-    reason = f"median of the largest in an event {np.median(largest):.4g}"
-    other = RELATIVE_NPHO if relative else NPHO
-    problem = "" if unit == expected else f"looks like {other}: {reason}"
-    return [Finding(branch, unit, reason, problem)]
-
-
-def _zero_of_time(values: NDArray) -> list[Finding]:
-    """Relative times begin at zero in every event."""
-    earliest = np.where(is_valid(values), values, np.inf).min(1)
-    earliest = earliest[np.isfinite(earliest)]
-    if not len(earliest):
-        return []
-    start = float(np.median(np.abs(earliest)))
-    problem = "" if start <= EARLIEST else f"begins at {start:.3g} in the event, not at 0: absolute times?"
-    return [Finding(RELATIVE_TIME, "", f"earliest of an event at {start:.3g} (median)", problem, "warning")]
-
-
-def _difference(pair: str, unit: str, values: NDArray, limit: float, level: str = "error") -> list[Finding]:
+def _difference(pair: str, unit: str, values: NDArray, limit: float, level: str) -> Iterator[Finding]:
     values = values[np.isfinite(values)]
-    if not len(values):
-        return []
-    median = float(np.median(values))
-    problem = "" if median <= limit else f"differ by {median:.3g} {unit} (median): another convention or unit"
-    return [Finding(pair, "", f"differ by {median:.2g} {unit} (median)", problem, level)]
+    if len(values):
+        median = float(np.median(values))
+        problem = "" if median <= limit else f"differ by {median:.3g} {unit} (median): another convention or unit"
+        yield Finding(pair, "", f"differ by {median:.2g} {unit} (median)", problem, level)

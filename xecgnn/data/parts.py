@@ -42,17 +42,15 @@ class PartFiles:
         self.output, self.layout, self.job = output, layout, dict(job)
         self.folder = output.with_name(output.name + ".parts")
         self._lock = FileLock(self.folder / "lock")
-        self._published = False
 
     def __enter__(self) -> PartFiles:
-        check_new(self.output)
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise ValueError(f"{self.output} is being written by another process, which uses {self.folder}") from None
         try:
-            check_new(self.output)  # that other process may have just finished
+            check_new(self.output)
             self._check_job()
         except BaseException:
             self.__exit__()
@@ -63,7 +61,7 @@ class PartFiles:
         record = self.folder / "job.json"
         if self.complete():
             before = json.loads(record.read_text(encoding="utf-8"))
-            for name in {**before, **self.job}:
+            for name in before | self.job:
                 was, now = before.get(name, "none"), self.job.get(name, "none")
                 if was != now:
                     hint = "repeat the command as it was, or remove the folder to start again"
@@ -71,7 +69,7 @@ class PartFiles:
         record.write_text(json.dumps(self.job, indent=1), encoding="utf-8")
 
     def __exit__(self, *_: object) -> None:
-        if self._published or not self.complete():
+        if not self.complete():
             shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.release()
 
@@ -103,7 +101,7 @@ class PartFiles:
         """Give the merged file the name of the output."""
         check_new(self.output)
         os.replace(merged, self.output)
-        self._published = True
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def read_portions(path: Path) -> Iterator[dict[str, np.ndarray]]:
@@ -111,5 +109,4 @@ def read_portions(path: Path) -> Iterator[dict[str, np.ndarray]]:
     with TreeReader(path, ReaderConfig()) as reader:
         layout, _ = reader.layout()
         for start in range(0, reader.num_entries, BASKET_EVENTS):
-            stop = min(start + BASKET_EVENTS, reader.num_entries)
-            yield {name: reader.read_branch(name, start, stop) for name in layout}
+            yield reader.load(layout, start, start + BASKET_EVENTS)

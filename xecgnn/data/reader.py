@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from xecgnn.data.config import ReaderConfig
-from xecgnn.names import BRANCHES, NPHO, RELATIVE_TIME, SENSOR
+from xecgnn.names import BRANCHES, IDENTIFIERS, NPHO, RELATIVE_TIME, SENSOR
 
-__all__ = ["BadFileError", "FileScan", "TreeReader", "in_fiducial_volume"]
+__all__ = ["BadFileError", "FileScan", "TreeReader", "event_keys", "in_fiducial_volume"]
 
 UVW = "uvwTruth"
 FIDUCIAL_U, FIDUCIAL_V, FIDUCIAL_W = 23.9, 67.9, (0.0, 38.5)  # cm
@@ -186,6 +186,24 @@ class TreeReader:
         except Exception as error:
             raise BadFileError(f"{self.path}: cannot read entries {start} to {stop} ({_first_line(error)})") from error
         return values.reshape(-1) if values.shape[1:] == (1,) else values
+
+    def load(self, names: Iterable[str], start: int = 0, stop: int | None = None) -> dict[str, np.ndarray]:
+        """``read_branch`` for each of ``names``, all entries unless told, in native byte order: for arithmetic."""
+        stop = self.num_entries if stop is None else min(stop, self.num_entries)
+        read = {name: self.read_branch(name, start, stop) for name in names}
+        return {name: values.astype(values.dtype.newbyteorder("="), copy=False) for name, values in read.items()}
+
+    def event_keys(self) -> npt.NDArray[np.int64]:
+        """``event_keys`` of all entries."""
+        return event_keys(self.load(self.layout()[0].keys() & set(IDENTIFIERS)))
+
+
+def event_keys(columns: Mapping[str, np.ndarray]) -> npt.NDArray[np.int64]:
+    """One number per event (E,) from run and event, ``(run << 32) + event``; none where one of the two is missing."""
+    if not set(IDENTIFIERS) <= columns.keys():
+        return np.empty(0, np.int64)
+    run, event = (columns[name].astype(np.int64) for name in IDENTIFIERS)
+    return (run << 32) + event
 
 
 def in_fiducial_volume(uvw: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:

@@ -77,6 +77,16 @@ class Detector:
     def num_sensors(self) -> int:
         return len(self.position)
 
+    @property
+    def sizes(self) -> Floats:
+        """Half width or radius of the active areas (S,) in cm."""
+        return np.array([self.sensor_kinds[kind].size for kind in self.sensor_type])
+
+    @property
+    def areas(self) -> Floats:
+        """Active areas (S,) in cm2."""
+        return np.array([self.sensor_kinds[kind].area for kind in self.sensor_type])
+
     def edge_index(self, face: str, relation: str) -> Ints:
         """Edges (2, num_edges) of a face in face-local ids, [0] = source, [1] = target, self edges included."""
         return self._face(face, relation).edge_index

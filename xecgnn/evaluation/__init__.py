@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xecgnn.evaluation.baselines import Baseline, fit_baselines
+from xecgnn.evaluation.config import EvaluationConfig
 from xecgnn.evaluation.inpainting import evaluate_inpainting
 from xecgnn.evaluation.light import LightSummary
 from xecgnn.evaluation.predictions import ValidationSample, write_csv, write_root
@@ -13,6 +14,7 @@ from xecgnn.evaluation.summary import summary_table
 __all__ = [
     "Baseline",
     "Evaluation",
+    "EvaluationConfig",
     "LightSummary",
     "ValidationSample",
     "evaluate_inpainting",

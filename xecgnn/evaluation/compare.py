@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from xecgnn.evaluation.pages import new_page, write_pages
 from xecgnn.evaluation.run_history import METRICS, Run, is_ranked
 from xecgnn.evaluation.summary import aligned
-from xecgnn.output import check_new, completed
-from xecgnn.tasks import TASKS, Task, TasksConfig, build_tasks
+from xecgnn.output import check_new, markdown_table, write_text
+from xecgnn.tasks import TASKS, TasksConfig, build_tasks
 
 __all__ = ["compare_runs", "differing_settings"]
 
@@ -25,6 +25,8 @@ DASHES = ("-", "--", ":", "-.")
 ALSO = {"lr": "learning rate", "grad_norm": "gradient norm", "samples_per_sec": "samples / s"}  # drawn, not ranked
 PANELS, LINES, LETTERS, CELL = 6, 54, 150, 40  # panels, lines and letters of a page; letters of a cell
 NONE = "–"
+LEGEND = """Better is: lower for losses, widths and resolutions, higher for accuracies, closer to zero for biases and
+skewnesses. Epochs count from 0."""
 
 
 def compare_runs(
@@ -56,10 +58,8 @@ def compare_runs(
         _tell(run, metric)
     runs = sorted(runs, key=lambda run: run.place(metric))
     metrics = [metric, *(name for name in known if name != metric)]
-    table, pages = paths
-    with completed(table) as part:
-        _write_table(part, runs, metrics)
-    write_pages(pages, _pages(runs, metrics))
+    write_text(paths[0], _markdown(runs, metrics))
+    write_pages(paths[1], _pages(runs, metrics))
     return paths
 
 
@@ -89,12 +89,12 @@ def _results(runs: Sequence[Run], metrics: Sequence[str]) -> list[list[str]]:
     """Rows of cells with a head, by metric and rank."""
     rows = [["metric", "rank", "run", "best", "in epoch", "final", "epochs"]]
     for metric in metrics:
-        places = [run.place(metric) for run in runs]
-        for place, run in sorted(zip(places, runs, strict=True), key=lambda entry: entry[0]):
+        places = sorted(run.place(metric) for run in runs)
+        for run in sorted(runs, key=lambda run: run.place(metric)):
             best = run.best(metric)
             if best is not None:
                 values = run.history[metric]
-                rank = 1 + sum(other < place for other in places)
+                rank = 1 + places.index(run.place(metric))  # ties share it
                 numbers = f"{values[best]:.4g}", str(best), f"{values[max(values)]:.4g}", str(run.epochs)
                 rows.append([metric, str(rank), run.name, *numbers])
     return rows
@@ -104,17 +104,11 @@ def _settings(runs: Sequence[Run]) -> list[list[str]]:
     return [["setting", *(run.name for run in runs)], *([name, *row] for name, row in differing_settings(runs).items())]
 
 
-def _write_table(path: Path, runs: Sequence[Run], metrics: Sequence[str]) -> None:
-    lines = [f"# Comparison of runs by {metrics[0]}", ""]
-    lines += [
-        "Better is: lower for losses, widths and resolutions, higher for accuracies, closer to zero for biases and"
-    ]
-    lines += ["skewnesses. Epochs count from 0.", ""]
+def _markdown(runs: Sequence[Run], metrics: Sequence[str]) -> str:
+    text = f"# Comparison of runs by {metrics[0]}\n\n{LEGEND}\n"
     for title, rows in (("Results", _results(runs, metrics)), ("Settings that differ", _settings(runs))):
-        cells = [[cell.replace("|", "\\|") for cell in row] for row in [rows[0], ["---"] * len(rows[0]), *rows[1:]]]
-        table = ["| " + " | ".join(row) + " |" for row in cells]
-        lines += [f"## {title}", "", *(table if len(rows) > 1 else ["None."]), ""]
-    path.write_text("\n".join(lines))
+        text += f"\n## {title}\n\n{markdown_table(rows) if len(rows) > 1 else 'None.'}\n"
+    return text
 
 
 def _pages(runs: Sequence[Run], metrics: Sequence[str]) -> Iterator[Figure]:
@@ -164,8 +158,5 @@ def _curves(figure: Figure, runs: Sequence[Run], metrics: Sequence[str]) -> None
 
 def _units() -> dict[str, str]:
     """Unit of each metric of every task."""
-    units: dict[str, str] = {}
-    for task in build_tasks(TasksConfig(**{name: {"enabled": True} for name in TASKS})).children():
-        assert isinstance(task, Task)
-        units |= task.metric_units()
-    return units
+    tasks = build_tasks(TasksConfig(**{name: {"enabled": True} for name in TASKS})).values()
+    return {metric: unit for task in tasks for metric, unit in task.metric_units().items()}  # type: ignore[operator]

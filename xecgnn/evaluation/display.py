@@ -59,7 +59,7 @@ def unroll(detector: Detector) -> Array:
     """
     u, v, w = detector.to_uvw(detector.position).T  # [S] each
     plane = np.stack([u, v * (1 + w / detector.radius)], axis=1)  # holds as it is for the face in the middle
-    cos, sin, size = np.cos(v / detector.radius), np.sin(v / detector.radius), _sizes(detector)
+    cos, sin, size = np.cos(v / detector.radius), np.sin(v / detector.radius), detector.sizes
     n_x, n_y, n_z = detector.normal.T
     normal = np.stack([n_y * sin - n_x * cos, n_y * cos + n_x * sin, n_z])  # along r, v, z
     means = [(normal[:, face.sensor_ids].mean(1), face.sensor_ids) for face in detector.faces.values()]
@@ -98,7 +98,7 @@ def draw_sensors(ax: Axes, detector: Detector, values: ArrayLike | None = None, 
     `values` (S,) become colours, hollow where invalid (NaN or above `INVALID_LIMIT`); `style` is that of a collection:
     `cmap`, `norm`, or `facecolors` where there are no values. Returns what a colour bar needs.
     """
-    plane, size = unroll(detector), _sizes(detector)[:, None]
+    plane, size = unroll(detector), detector.sizes[:, None]
     invalid = np.zeros(len(plane), dtype=bool)
     defaults: dict[str, Any] = {"linewidths": 0, "edgecolors": "none", "snap": False}  # whole pixels make uneven gaps
     if values is not None:
@@ -216,16 +216,9 @@ def draw_photon(ax: Axes, detector: Detector, name: str, photon: Photon, start: 
 def _photon_line(name: str, x: ArrayLike = (), y: ArrayLike = (), **style: Any) -> Line2D:
     """The marker of a first interaction; with a line, its entry in the legend."""
     color, marker, size, width = LOOKS[name]
-    look: dict[str, Any] = {
-        "color": color,
-        "marker": marker,
-        "ms": size,
-        "mfc": "none",
-        "mew": 1.2,
-        "lw": width,
-        "zorder": 3,
-    }
-    return Line2D(x, y, **look | style, path_effects=_halo(width))
+    look: dict[str, Any] = {"color": color, "marker": marker, "ms": size, "mfc": "none", "mew": 1.2}
+    look |= {"lw": width, "zorder": 3, "path_effects": _halo(width)}
+    return Line2D(x, y, **look | style)
 
 
 def _halo(width: float) -> list[Any]:
@@ -235,11 +228,6 @@ def _halo(width: float) -> list[Any]:
 
 def _draw_crosses(ax: Axes, detector: Detector, sensors: NDArray[np.bool_]) -> None:
     """Cross out the sensors of a mask (S,)."""
-    center, half = unroll(detector)[sensors, None, None], _sizes(detector)[sensors, None, None, None]
+    center, half = unroll(detector)[sensors, None, None], detector.sizes[sensors, None, None, None]
     lines = (center + half * [[[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]).reshape(-1, 2, 2)  # two per sensor, of two ends
     ax.add_collection(LineCollection(list(lines), colors="black", linewidths=0.5))
-
-
-def _sizes(detector: Detector) -> Array:
-    """Half width or radius (S,) cm of the active areas."""
-    return np.array([detector.sensor_kinds[kind].size for kind in detector.sensor_type])

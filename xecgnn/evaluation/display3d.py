@@ -15,6 +15,7 @@ from xecgnn.detector import Detector
 from xecgnn.evaluation.display import LOOKS, start_point
 from xecgnn.evaluation.layers import Layer, Scale, event_layers, extra_layers, valid_readings
 from xecgnn.evaluation.photon import Photon, known
+from xecgnn.simulation.solid_angle import sensor_sides
 
 __all__ = ["draw_event_3d", "write_html"]
 
@@ -107,7 +108,7 @@ def _polygons(detector: Detector, ids: NDArray[np.int64]) -> tuple[Array, NDArra
     """Corners (N, K, 3) cm of sensors of one kind, and triangles (N, K - 2, 3) of indices into all N * K corners."""
     kind = detector.sensor_kinds[str(detector.sensor_type[ids[0]])]
     count = CORNERS[kind.shape]
-    first, second = _tangents(detector, ids)
+    first, second = np.moveaxis(sensor_sides(detector.normal[ids]), 1, 0)
     angle = 2 * np.pi * (np.arange(count) + 0.5) / count
     # A square's corners lie further out than its half width; a polygon of a disc's area a little.
     reach = np.sqrt(2 * kind.area / count / np.sin(2 * np.pi / count))
@@ -116,16 +117,6 @@ def _polygons(detector: Detector, ids: NDArray[np.int64]) -> tuple[Array, NDArra
     fan = np.stack([np.zeros(count - 2), np.arange(1, count - 1), np.arange(2, count)], axis=1)  # [K - 2, 3]
     triangles = np.arange(len(ids))[:, None, None] * count + fan
     return corners.astype(np.float32), triangles.astype(np.int32)
-
-
-def _tangents(detector: Detector, ids: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Unit vectors (N, 3) in the plane of each sensor; the first along z where the sensor does not look along z."""
-    normal = detector.normal[ids]
-    along_z = np.array([0.0, 0.0, 1.0]) - normal * normal[:, 2:]
-    radial = detector.position[ids] * [1, 1, 0]
-    first = np.where(np.linalg.norm(along_z, axis=1, keepdims=True) > 0.1, along_z, radial)
-    first = first / np.linalg.norm(first, axis=1, keepdims=True)
-    return first, np.cross(normal, first)
 
 
 def _intensities(detector: Detector, layer: Layer) -> list[NDArray[np.uint8]]:
@@ -157,9 +148,8 @@ def _color_axis(layer: Layer) -> dict[str, Any]:
 
 def _crosses(detector: Detector, ids: NDArray[np.int64]) -> go.Scatter3d:
     """Lines across some sensors."""
-    half = np.array([detector.sensor_kinds[kind].size for kind in detector.sensor_type[ids]]).reshape(-1, 1)
-    center, (first, second) = detector.position[ids], _tangents(detector, ids)
-    pen_up = np.full_like(center, np.nan)
+    center, pen_up = detector.position[ids], np.full((len(ids), 3), np.nan)
+    half, (first, second) = detector.sizes[ids, None], np.moveaxis(sensor_sides(detector.normal[ids]), 1, 0)
     ends = [center + half * way for way in (first + second, -first - second, first - second, second - first)]
     x, y, z = np.stack([*ends[:2], pen_up, *ends[2:], pen_up], axis=1).reshape(-1, 3).astype(np.float32).T
     style = {"mode": "lines", "line": {"color": "black", "width": 2}, "hoverinfo": "skip"}

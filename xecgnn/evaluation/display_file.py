@@ -22,7 +22,11 @@ DPI = 200  # of png
 
 
 def write_display(
-    path: Path, detector: Detector, events: Sequence[Mapping[str, NDArray]], scale: Scale | Literal["both"] = "both"
+    path: Path,
+    detector: Detector,
+    events: Sequence[Mapping[str, NDArray]],
+    scale: Scale | Literal["both"] = "both",
+    head: str = "",
 ) -> None:
     """Draw events in the format that the ending says; more than one only as PDF, a page each.
 
@@ -31,12 +35,13 @@ def write_display(
         detector: what recorded the events.
         events: the branches of each: readings (S,), truth and `pred_<truth>` (width,), what `EventLookup` finds.
         scale: of npho and time.
+        head: line above what is said of each event.
     """
 
     def draw(function: Callable[..., Any], event: Mapping[str, NDArray], **more: Any) -> Any:
         photons = {"truth": Photon.from_columns(event), "prediction": Photon.from_columns(event, PREDICTED)}
-        readings = event[NPHO], event[RELATIVE_TIME]
-        return function(detector, *readings, **photons, title=describe(event), scale=scale, **more)
+        readings, title = (event[NPHO], event[RELATIVE_TIME]), "\n".join(filter(None, [head, describe(event)]))
+        return function(detector, *readings, **photons, title=title, scale=scale, **more)
 
     if path.suffix.lower() == ".pdf":
         write_pages(path, (draw(draw_event, event) for event in events))

@@ -39,7 +39,7 @@ METHODS = (NETWORK, "solid angle", "neighbours")
 QUANTITIES, UNITS = ("npho", "relative", "time"), ("photons", "%", "ns")
 NPHO, RELATIVE, TIME = range(3)
 BINS = np.array([-np.inf, *(m * 10.0**e for e in range(1, 5) for m in (1, 2, 5)), np.inf])  # of true npho, photons
-ALL = slice(None)
+ALL, FLOOR = slice(None), "floor"
 STATISTICS = ResidualStatistics._fields
 METRICS = ("bias", "mae", "rmse", "resolution_68")
 
@@ -99,15 +99,20 @@ class InpaintingResiduals:
             for method, values in ((0, events.predicted_time), (2, near.time)):
                 self.residuals.add((TIME, method, *groups), 1e9 * (values[known] - events.time[known].astype(float)))
 
-    def statistics(self, quantity: int, method: int, face: Any = ALL, part: Any = ALL) -> ResidualStatistics:
-        """Of one method on a face (index; default all) in a bin of npho (index; default all)."""
-        return self.residuals.statistics((quantity, method, face, part))
+    def measures(self, quantity: int, face: Any = ALL, part: Any = ALL) -> dict[str, dict[str, float]]:
+        """{method: {statistic: value}} on a face (index; default all) in a bin of npho (index; default all).
 
-    def floor(self, quantity: int, face: Any = ALL, part: Any = ALL) -> dict[str, float]:
-        """What the floor alone would give for npho or relative."""
-        numbers = self.residuals.sums[quantity, 0, face, part, 0]
-        with np.errstate(invalid="ignore"):
-            return floor_statistics(numbers.ravel(), (self.variance[quantity, face, part] / numbers).ravel())
+        The last one is the floor, but for times; it has no errors.
+        """
+        found: dict[str, dict[str, float]] = {}
+        for index, method in enumerate(METHODS):
+            found[method] = self.residuals.statistics((quantity, index, face, part))._asdict()
+        if quantity != TIME:
+            numbers = self.residuals.sums[quantity, 0, face, part, 0]
+            with np.errstate(invalid="ignore"):
+                variance = self.variance[quantity, face, part] / numbers
+            found[FLOOR] = {"number": found[NETWORK]["number"], **floor_statistics(numbers.ravel(), variance.ravel())}
+        return found
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """A row per quantity, method (also the floor), face and bin of npho with sensors; `all` joins faces or bins."""
@@ -115,12 +120,9 @@ class InpaintingResiduals:
             low, high = (BINS[0], BINS[-1]) if part == ALL else BINS[part : part + 2]
             group = {"face": "all" if face == ALL else self.faces[face], "npho_from": low, "npho_to": high}
             group |= {"quantity": QUANTITIES[quantity], "unit": UNITS[quantity]}
-            measured = [self.statistics(quantity, method, face, part) for method in range(len(METHODS))]
-            for method, values in zip(METHODS, measured, strict=True):
-                if values.number:
-                    yield group | {"method": method} | values._asdict()
-            if measured[0].number and quantity != TIME:
-                yield group | {"method": "floor", "number": measured[0].number} | self.floor(quantity, face, part)
+            for method, values in self.measures(quantity, face, part).items():
+                if values["number"]:
+                    yield group | {"method": method} | values
 
     def table(self) -> str:
         """Text: all metrics over all faces, the 68 % quantile by face, it and the bias by npho; * marks the best."""
@@ -134,35 +136,35 @@ class InpaintingResiduals:
         bins = [(f"{low:.0f} to {high:.0f} photons", ALL, part) for part, (low, high) in enumerate(pairwise(BINS))]
         bins[0] = (f"below {BINS[1]:.0f} photons", ALL, 0)
         bins[-1] = (f"from {BINS[-2]:.0f} photons", ALL, len(bins) - 1)
-        blocks = [self._block("all faces", [(*entry, "", ALL, ALL) for entry in product(range(3), METRICS)])]
+        whole = [("", quantity, metric, ALL, ALL) for quantity, metric in product(range(3), METRICS)]
+        blocks = [self._block("all faces", whole)]
         for quantity, metric, groups in (
             (NPHO, "resolution_68", faces),
             (RELATIVE, "resolution_68", faces),
             (NPHO, "resolution_68", bins),
             (NPHO, "bias", bins),
         ):
-            entries = [(quantity, metric, *group) for group in groups]
+            entries = [(label, quantity, metric, face, part) for label, face, part in groups]
             blocks.append(self._block(f"{metric} [{UNITS[quantity]}]", entries))
         if any(" nan" in block for block in blocks):
             head += "; nan: some predictions are not finite"
         return "\n\n".join([head, *blocks])
 
-    def _block(self, title: str, entries: Iterable[tuple[int, str, str, Any, Any]]) -> str:
-        """A table with a row per (quantity, metric, label, face, bin) that has sensors."""
-        rows = [[title, "sensors", "floor", *(f"{method} " for method in METHODS)]]
-        for quantity, metric, label, face, part in entries:
-            measured = [self.statistics(quantity, method, face, part) for method in range(len(METHODS))]
-            if not measured[0].number:
-                continue
-            values = [getattr(statistics, metric) for statistics in measured]
-            sizes = [abs(value) if np.isfinite(value) else np.inf for value in values]
+    def _block(self, title: str, entries: Iterable[tuple[str, int, str, Any, Any]]) -> str:
+        """A table with a row per (label, quantity, metric, face, bin) that has sensors."""
+        rows = [[title, "sensors", FLOOR, *(f"{method} " for method in METHODS)]]
+        for label, quantity, metric, face, part in entries:
+            found = self.measures(quantity, face, part)
+            floor = number(found.pop(FLOOR)[metric]) if FLOOR in found else "-"
+            sizes = {method: abs(values[metric]) for method, values in found.items()}
+            best = min(filter(np.isfinite, sizes.values()), default=None)
             cells = [
-                (number(value) if found.number else "-") + ("*" if size == min(sizes) < np.inf else " ")
-                for value, size, found in zip(values, sizes, measured, strict=True)
+                (number(values[metric]) if values["number"] else "-") + ("*" if sizes[method] == best else " ")
+                for method, values in found.items()
             ]
-            lowest = number(self.floor(quantity, face, part)[metric]) if quantity != TIME else "-"
             label = label or f"{QUANTITIES[quantity]} {metric} [{UNITS[quantity]}]"
-            rows.append([label, str(measured[0].number), lowest, *cells])
+            if found[NETWORK]["number"]:
+                rows.append([label, str(found[NETWORK]["number"]), floor, *cells])
         return aligned(rows)
 
 
@@ -179,7 +181,8 @@ def evaluate_inpainting(
     """Measure the prediction of masked sensors, and write inpainting_<run_name>.csv and
     inpainting_resolution_<run_name>.pdf; arguments as for `reconstructions`.
     """
-    from xecgnn.evaluation.inpainting_plots import write_plots
+    from xecgnn.evaluation.inpainting_plots import figures
+    from xecgnn.evaluation.pages import write_pages
 
     measured = InpaintingResiduals(model.detector, float(model.encoder.normalizer.npho_threshold))
     for events in reconstructions(model, masker, loader, seed, max_events):
@@ -189,5 +192,5 @@ def evaluate_inpainting(
         writer = csv.DictWriter(file, ["face", "npho_from", "npho_to", "quantity", "unit", "method", *STATISTICS])
         writer.writeheader()
         writer.writerows(measured.rows())
-    write_plots(plots, measured, run_name)
+    write_pages(plots, figures(measured, run_name))
     return Evaluation(measured.table(), [table, plots])

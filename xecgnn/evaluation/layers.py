@@ -78,7 +78,7 @@ def extra_layers(detector: Detector, npho: ArrayLike, branches: Mapping[str, Arr
             difference = valid_readings(npho) - valid_readings(values)
             layers.append(_light(detector, values, "log", name))
             label = "(npho - predicted) / active area [1/cm²]"
-            layers.append(_signed("residual", label, difference / _area(detector))._replace(shown=difference))
+            layers.append(_signed("residual", label, difference / detector.areas)._replace(shown=difference))
         elif branch == "pred_relative_time":
             layers.append(_time(values, "linear", name))
         elif branch in ("masked", "filled"):
@@ -90,7 +90,7 @@ def extra_layers(detector: Detector, npho: ArrayLike, branches: Mapping[str, Arr
 
 def _light(detector: Detector, npho: ArrayLike, scale: Scale, name: str = "npho") -> Layer:
     photons = valid_readings(npho)
-    light = photons / _area(detector)
+    light = photons / detector.areas
     brightest = np.fmax.reduce(light, initial=0.0) or 1.0
     # Light below the scale, also where the baseline makes it negative, takes the lowest colour.
     norm = LogNorm(brightest / DECADES, brightest, clip=True) if scale == "log" else Normalize(0, brightest, clip=True)
@@ -112,8 +112,3 @@ def _signed(name: str, label: str, values: Array) -> Layer:
     finite = np.abs(values[np.isfinite(values)])
     limit = float(np.quantile(finite, 0.99) or finite.max()) if finite.size else 0.0
     return Layer(name, label, values, "coolwarm", Normalize(-(limit or 1.0), limit or 1.0, clip=True), "both")
-
-
-def _area(detector: Detector) -> Array:
-    """Active areas (S,) cm²."""
-    return np.array([detector.sensor_kinds[kind].area for kind in detector.sensor_type])

@@ -45,7 +45,7 @@ class EventLookup:
     ) -> None:
         self.files, self.num_sensors, self.config = find_files(data), num_sensors, config or ReaderConfig()
         self.predictions, self._keys = predictions, dict[Path, NDArray[np.int64]]()
-        self._predicted = self._identifiers(predictions) if predictions else np.empty((0, 2), dtype=np.int64)
+        self._predicted = self._event_keys(predictions) if predictions else np.empty(0, dtype=np.int64)
         self._name = str(self.files[0]) if len(self.files) == 1 else f"{len(self.files)} files"
 
     def by_entry(self, entry: int) -> Columns:
@@ -62,11 +62,11 @@ class EventLookup:
         """The first event with this run and event number."""
         runs: set[int] = set()
         for path in self.files:
-            keys = self._identifiers(path)
-            for row in _rows(keys, run, event):
+            keys = self._event_keys(path)
+            for row in np.flatnonzero(keys == (run << 32) + event):
                 with TreeReader(path, self.config) as reader:
-                    return self._read(reader, row)
-            runs |= set(keys[:, 0].tolist())
+                    return self._read(reader, int(row))
+            runs |= set((keys >> 32).tolist())
         known = ", ".join(map(str, sorted(runs)[:5])) + (", ..." if len(runs) > 5 else "")
         raise ValueError(f"no run {run}, event {event} in {self._name}; runs: {known}")
 
@@ -76,12 +76,12 @@ class EventLookup:
             raise ValueError("the worst events are found in predictions, and none are given")
         with TreeReader(self.predictions, self.config) as reader:
             names = reader.layout()[0].keys() & {*JUDGED, *TRUTH}
-            values = badness({name: reader.read_branch(name, 0, reader.num_entries) for name in names})
+            values = badness(reader.load(names))
         order = np.argsort(-values, kind="stable")  # NaN comes last
         chosen = order[np.isfinite(values[order])][:count]
         if not len(chosen):
             raise ValueError(f"{self.predictions}: no event has a finite loss or error")
-        return [self.by_id(*map(int, self._predicted[row])) for row in chosen]
+        return [self.by_id(*divmod(int(key), 1 << 32)) for key in self._predicted[chosen]]
 
     def _read(self, reader: TreeReader, entry: int) -> Columns:
         """One event of an open data file, with the prediction for it."""
@@ -107,9 +107,9 @@ class EventLookup:
             log.warning("%s is left out: the data do not say which run and event they are", self.predictions)
             return {}
         run, event = (int(columns[name]) for name in IDENTIFIERS)
-        for row in _rows(self._predicted, run, event):
+        for row in np.flatnonzero(self._predicted == (run << 32) + event):
             with TreeReader(self.predictions, self.config) as reader:
-                return self._added(reader, row, (*JUDGED, *(name for name in TRUTH if name not in columns)))
+                return self._added(reader, int(row), (*JUDGED, *(name for name in TRUTH if name not in columns)))
         log.warning("%s has no prediction for run %d, event %d", self.predictions, run, event)
         return {}
 
@@ -120,19 +120,14 @@ class EventLookup:
             if name in layout and layout[name][1] != self.num_sensors:
                 found = f"branch {name!r} has {layout[name][1]} sensors"
                 raise ValueError(f"{reader.path}: {found}, the detector has {self.num_sensors}")
-        return {name: reader.read_branch(name, entry, entry + 1)[0] for name in (*names, *EXTRA) if name in layout}
+        columns = reader.load((name for name in (*names, *EXTRA) if name in layout), entry, entry + 1)
+        return {name: values[0] for name, values in columns.items()}
 
-    def _identifiers(self, path: Path) -> NDArray[np.int64]:
-        """Run and event (E, 2) of all entries of a file."""
+    def _event_keys(self, path: Path) -> NDArray[np.int64]:
+        """`event_keys` (E,) of a file."""
         if path not in self._keys:
             with TreeReader(path, self.config) as reader:
-                if not reader.layout()[0].keys() >= set(IDENTIFIERS):
-                    raise ValueError(f"{path}: no branches {' and '.join(IDENTIFIERS)} to find an event by")
-                columns = [reader.read_branch(name, 0, reader.num_entries) for name in IDENTIFIERS]
-            self._keys[path] = np.stack(columns, axis=1).astype(np.int64)
+                self._keys[path] = reader.event_keys()
+        if not len(self._keys[path]):
+            raise ValueError(f"{path}: no branches {' and '.join(IDENTIFIERS)} to find an event by")
         return self._keys[path]
-
-
-def _rows(keys: NDArray[np.int64], run: int, event: int) -> list[int]:
-    """Rows of `keys` (E, 2) that are this run and event."""
-    return np.flatnonzero((keys == [run, event]).all(axis=1)).tolist()

@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from xecgnn.detector import Detector
 from xecgnn.simulation.solid_angle import disc_solid_angle, sensor_sides, square_solid_angle
 
-__all__ = ["NeighborBaselines", "NeighborEstimate", "SolidAngles"]
+__all__ = ["NeighborBaselines", "NeighborEstimate", "solid_angles"]
 
 Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]
@@ -31,28 +31,21 @@ class NeighborEstimate(NamedTuple):
     time: Floats  # s, mean of the neighbours that have a time
 
 
-class SolidAngles:
-    """Exact solid angles (sr) of the sensors of each face, seen from points; 0 from behind."""
+def solid_angles(detector: Detector, face: str, point: Floats) -> Floats:
+    """Exact solid angles (B, N) in sr of the sensors of a face, seen from points (B, 3) cm; 0 from behind."""
+    ids, kind = detector.faces[face].sensor_ids, detector.sensor_kinds[detector.faces[face].sensor]
+    normal = detector.normal[ids]
 
-    def __init__(self, detector: Detector) -> None:
-        self._detector = detector
-        self._sides = sensor_sides(detector.normal)
+    def along(axis: Floats) -> Floats:  # distances (B, N) from the sensors' centres along unit vectors (N, 3)
+        return point @ axis.T - (detector.position[ids] * axis).sum(1)
 
-    def __call__(self, face: str, point: Floats) -> Floats:
-        """Of the N sensors of a face from points (B, 3) cm: (B, N)."""
-        detector, ids = self._detector, self._detector.faces[face].sensor_ids
-        kind = detector.sensor_kinds[detector.faces[face].sensor]
-
-        def along(axis: Floats) -> Floats:  # distances (B, N) from the sensors' centres along unit vectors (N, 3)
-            return point @ axis.T - (detector.position[ids] * axis).sum(1)
-
-        h, x, y = (along(axis) for axis in (detector.normal[ids], *self._sides[ids].transpose(1, 0, 2)))
-        above = np.where(h > 0, h, 1.0)
-        if kind.shape == "square":
-            angle = square_solid_angle(x, y, above, kind.size)
-        else:
-            angle = disc_solid_angle(np.hypot(x, y), above, kind.size)
-        return np.where(h > 0, angle, 0.0)
+    h, x, y = (along(axis) for axis in (normal, *sensor_sides(normal).transpose(1, 0, 2)))
+    above = np.where(h > 0, h, 1.0)
+    if kind.shape == "square":
+        angle = square_solid_angle(x, y, above, kind.size)
+    else:
+        angle = disc_solid_angle(np.hypot(x, y), above, kind.size)
+    return np.where(h > 0, angle, 0.0)
 
 
 class NeighborBaselines:
@@ -63,12 +56,11 @@ class NeighborBaselines:
     neighbour all visible sensors of the face take their place; without any the estimate is NaN.
     """
 
-    def __init__(self, detector: Detector, radius: float = RADIUS) -> None:
+    def __init__(self, detector: Detector) -> None:
         self.detector = detector
-        self.solid_angles = SolidAngles(detector)
         self._neighbors = {}  # face -> (N, N) sparse, 1 for neighbours
         for name, face in detector.faces.items():
-            near = cKDTree(detector.position[face.sensor_ids]).query_pairs(radius, output_type="ndarray")
+            near = cKDTree(detector.position[face.sensor_ids]).query_pairs(RADIUS, output_type="ndarray")
             pairs = np.concatenate([near, near[:, ::-1]])
             shape = len(face), len(face)
             self._neighbors[name] = sparse.csr_matrix((np.ones(len(pairs), np.float32), pairs.T), shape)
@@ -93,7 +85,7 @@ class NeighborBaselines:
                     values[part, face.sensor_ids] for values in (npho, time, visible, timed, masked)
                 )
                 event, sensor = np.nonzero(wanted)
-                omega = self.solid_angles(name, source)
+                omega = solid_angles(self.detector, name, source)
                 terms = [seen * 1.0, np.where(seen, n, 0), seen * omega, has_time * 1.0, np.where(has_time, t, 0)]
                 sums = self._sums(name, event, sensor, np.stack(terms, -1))
                 with np.errstate(invalid="ignore", divide="ignore"):
@@ -118,7 +110,7 @@ class NeighborBaselines:
             light[:, :2] = n**2 @ uvw[face.sensor_ids, :2] / (n**2).sum(1, keepdims=True)
         scores, depths = [], np.geomspace(1.0, uvw[:, 2].max(), NUM_DEPTHS)
         for light[:, 2] in depths:
-            omega = self.solid_angles(name, self.detector.to_xyz(light))
+            omega = solid_angles(self.detector, name, self.detector.to_xyz(light))
             with np.errstate(invalid="ignore"):
                 scores.append((weight * n * omega).sum(1) ** 2 / (weight * omega**2).sum(1))  # what a fit explains
         light[:, 2] = depths[np.argmax(scores, axis=0)]

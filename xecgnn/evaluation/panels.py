@@ -19,9 +19,11 @@ __all__ = [
     "Method",
     "confusion",
     "error_panels",
+    "errorbars",
     "prediction_against_truth",
     "profile_panel",
     "residual_histogram",
+    "say",
     "steps",
 ]
 
@@ -51,7 +53,8 @@ def residual_histogram(ax: Axes, axis: Axis, methods: Sequence[Method], column: 
         width = quantile_with_error(np.abs(residual))[0]
         tail = 100 * in_tail(residual).mean()
         labels.append(f"{method.title}: 68 % {number(width)}, bias {number(residual.mean())}, tail {tail:.2g} %")
-    steps(ax, [method.residuals[:, column] for method in methods], (-window, window), methods, labels)
+    colors = [method.color for method in methods]
+    steps(ax, [method.residuals[:, column] for method in methods], (-window, window), colors, labels)
     ax.axvline(0, color=GREY, lw=0.8, ls=":")
     ax.set_xlabel(f"{axis.symbol} predicted - true [{axis.unit}]")
 
@@ -62,7 +65,7 @@ def error_panels(top: Axes, bottom: Axes, label: str, methods: Sequence[Method],
     quantiles = [quantile_with_error(values)[0] for values in errors]
     labels = [f"{method.title}: 68 % = {number(value)}" for method, value in zip(methods, quantiles, strict=True)]
     window = (0.0, 1.5 * max(quantiles) or 1.0)
-    steps(top, errors, window, methods, labels)
+    steps(top, errors, window, [method.color for method in methods], labels)
     x = np.linspace(*window, 200)
     for method, values, style in zip(methods, errors, STYLES, strict=False):
         bottom.plot(x, np.searchsorted(np.sort(values), x) / len(values), color=method.color, ls=style)
@@ -87,25 +90,22 @@ def prediction_against_truth(ax: Axes, axis: Axis, predicted: Array, true: Array
 
 
 def profile_panel(ax: Axes, profiles: Sequence[Profile], methods: Sequence[Method], signed: bool = False) -> None:
-    """Points with errors; the horizontal bar is the bin. Signed values: zero line, scale set by the first method."""
+    """Profiles of all methods. Signed values: zero line, scale set by the first method."""
     for points, method in zip(profiles, methods, strict=True):
-        ax.errorbar(
-            points.x,
-            points.y,
-            xerr=[points.x - points.x_low, points.x_high - points.x],
-            yerr=[points.y - points.y_low, points.y_high - points.y],
-            fmt=method.marker,
-            color=method.color,
-            ms=3.5,
-            lw=1,
-            label=method.title,
-        )
+        errorbars(ax, points, method.title, method.color, method.marker)
     if signed:
         limit = 3 * max(np.abs(profiles[0].y_low).max(), np.abs(profiles[0].y_high).max()) or 1.0
         ax.set_ylim(-limit, limit)
         ax.axhline(0, color=GREY, lw=0.8, ls=":")
     else:
         ax.set_ylim(bottom=0)
+
+
+def errorbars(ax: Axes, points: Profile, label: str, color: str, marker: str) -> None:
+    """Points with errors; the horizontal bar is the bin."""
+    x_error = points.x - points.x_low, points.x_high - points.x
+    y_error = points.y - points.y_low, points.y_high - points.y
+    ax.errorbar(points.x, points.y, y_error, x_error, fmt=marker, color=color, ms=3.5, lw=1, label=label)
 
 
 def confusion(ax: Axes, probabilities: Array, true: NDArray[np.int64]) -> None:
@@ -125,16 +125,19 @@ def confusion(ax: Axes, probabilities: Array, true: NDArray[np.int64]) -> None:
 
 
 def steps(
-    ax: Axes, values: Sequence[Array], window: tuple[float, float], methods: Sequence[Method], labels: Sequence[str]
+    ax: Axes, values: Sequence[Array], window: tuple[float, float], colors: Sequence[str], labels: Sequence[str]
 ) -> None:
     """Histograms as outlines, the first one filled; head room for the legend."""
     edges = np.linspace(*window, 61)
-    for sample, method, label, style in zip(values, methods, labels, STYLES, strict=False):
+    for sample, color, label, style in zip(values, colors, labels, STYLES, strict=False):
         counts = np.histogram(sample, edges)[0]
         if sample is values[0]:
-            ax.stairs(counts, edges, color=method.color, alpha=0.25, fill=True)
-        ax.stairs(counts, edges, color=method.color, lw=1.4, label=label, ls=style)
-    ax.set_ylim(0, ax.get_ylim()[1] * 1.4)
-    ax.set_xlim(*window)
-    ax.set_ylabel("events")
+            ax.stairs(counts, edges, color=color, alpha=0.25, fill=True)
+        ax.stairs(counts, edges, color=color, lw=1.4, label=label, ls=style)
+    ax.set(xlim=window, ylim=(0, ax.get_ylim()[1] * 1.4), ylabel="events")
     ax.legend(fontsize=8, loc="upper left", borderaxespad=0.2, frameon=True, edgecolor="none", framealpha=0.9)
+
+
+def say(ax: Axes, text: str) -> None:
+    """Why a panel is empty."""
+    ax.text(0.5, 0.5, text, ha="center", transform=ax.transAxes)

@@ -1,4 +1,4 @@
-"""Validation events with truth, predictions of the network and of the baselines; written as CSV and ROOT."""
+"""Validation events with truth, loss, predictions of the network and of the baselines; written as CSV and ROOT."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from xecgnn.evaluation.baselines import Baseline
 from xecgnn.evaluation.light import Light
+from xecgnn.evaluation.photon import LOSS
 from xecgnn.names import BRANCHES, IDENTIFIERS, TARGETS
 from xecgnn.output import completed
 from xecgnn.tasks import Task
 
-__all__ = ["NETWORK", "ValidationSample", "write_csv", "write_root"]
+__all__ = ["NETWORK", "Columns", "ValidationSample", "baseline_branch", "event_losses", "write_csv", "write_root"]
+
+Columns = dict[str, NDArray]  # branch -> (E,) or (E, width)
 
 NETWORK = "network"  # title of the network's own predictions, beside those of the baselines
 CSV_ROWS = 10_000  # events formatted at a time
@@ -26,8 +30,8 @@ class ValidationSample:
     """Collects batches; E events in all.
 
     Attributes (after the last `add`):
-        columns: run, event, truth branches, pred_<branch>, sigma_<branch>: (E,) or (E, width), as the files hold them.
-        predictions: {task: {title: (E, ...)}} of `NETWORK` and the baselines, in physical units.
+        columns: as the files hold them, (E,) or (E, width): run, event, truth branches, loss (see `event_losses`) and,
+            for each task, pred_<branch>, sigma_<branch> where predicted, and what `baseline_branch` names.
 
     Args:
         tasks: tasks of the network, by name.
@@ -38,31 +42,41 @@ class ValidationSample:
         self.tasks = tasks
         self.baselines = baselines
         self._columns: dict[str, list[NDArray]] = {}
-        self._predictions: dict[tuple[str, str], list[NDArray]] = {}
 
-    def add(self, batch: Any, outputs: dict[str, Tensor], light: Light) -> None:
-        """Add a batch: truth from `batch.y`, `run` and `event` where present, network outputs in physical units."""
+    def add(self, batch: Any, raw: Mapping[str, Tensor], light: Light) -> Columns:
+        """Add a batch: truth from `batch.y`, `run` and `event` where present, raw outputs of the network.
+
+        Returns the columns of this batch.
+        """
         columns = {name: batch[name] for name in IDENTIFIERS if name in batch}
         columns |= {branch: batch.y[name] for name, branch in TARGETS.items() if name in batch.y}
         arrays = {name: _column(values.cpu().numpy(), BRANCHES[name].dtype) for name, values in columns.items()}
+        arrays[LOSS] = event_losses(self.tasks, raw, batch.y).cpu().numpy()
         for name, task in self.tasks.items():
-            arrays |= task.columns(outputs)
-            predictions = {title: baseline.predict(light) for title, baseline in self.baselines[name].items()}
-            for title, values in {NETWORK: outputs[name].detach().cpu().numpy(), **predictions}.items():
-                self._predictions.setdefault((name, title), []).append(values)
+            arrays |= task.columns(task.decode(raw[name]))
+            for title, baseline in self.baselines[name].items():
+                (values,) = task.columns({name: torch.as_tensor(baseline.predict(light))}).values()
+                arrays[baseline_branch(title, task)] = _column(values, BRANCHES[task.branch].dtype)
         for name, values in arrays.items():
             self._columns.setdefault(name, []).append(values)
+        return arrays
 
     @property
-    def columns(self) -> dict[str, NDArray]:
+    def columns(self) -> Columns:
         return {name: np.concatenate(parts) for name, parts in self._columns.items()}
 
-    @property
-    def predictions(self) -> dict[str, dict[str, NDArray]]:
-        joined: dict[str, dict[str, NDArray]] = {}
-        for (name, title), parts in self._predictions.items():
-            joined.setdefault(name, {})[title] = np.concatenate(parts)
-        return joined
+
+def baseline_branch(title: str, task: Task) -> str:
+    """Branch with the predictions of a baseline: `surface_normal_emiAng`. Classes are saved, not probabilities."""
+    return f"{title.replace(' ', '_')}_{task.branch}"
+
+
+def event_losses(tasks: Mapping[str, Task], raw: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+    """Loss of each event (B,): sum of weight x loss over the tasks whose target it has; NaN where it has none."""
+    losses, valid = zip(*(task.loss(raw[name], targets[name]) for name, task in tasks.items()), strict=True)
+    weights = [task.weight for task in tasks.values()]
+    total = sum(weight * loss for weight, loss in zip(weights, losses, strict=True))
+    return torch.where(torch.stack(valid).any(0), total, torch.nan)
 
 
 def write_csv(path: Path, columns: Mapping[str, NDArray] | Iterable[Mapping[str, NDArray]]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -18,9 +18,8 @@ from torch import nn
 from xecgnn.detector import Detector
 from xecgnn.evaluation.display import HOLLOW, draw_sensors
 from xecgnn.evaluation.layers import event_layers, valid_readings
-from xecgnn.evaluation.pages import STYLE
+from xecgnn.evaluation.pages import write_pages
 from xecgnn.evaluation.reconstruction import reconstructions
-from xecgnn.output import completed
 
 __all__ = ["MASKED", "draw_reconstruction", "write_reconstructions"]
 
@@ -48,8 +47,7 @@ def draw_reconstruction(
     """
     layers = event_layers(detector, npho, time)
     light, times = layers["log"][0], layers["linear"][1]
-    area = np.array([detector.sensor_kinds[kind].area for kind in detector.sensor_type])
-    rows = [(light, np.where(masked, valid_readings(predicted_npho) / area, light.values))]
+    rows = [(light, np.where(masked, valid_readings(predicted_npho) / detector.areas, light.values))]
     if predicted_time is not None:
         first = np.fmin.reduce(valid_readings(time), initial=np.inf)
         late = (valid_readings(predicted_time) - first) * 1e9 if np.isfinite(first) else np.full(len(masked), np.nan)
@@ -82,14 +80,16 @@ def write_reconstructions(
     Times are shown where the network would use them: from the npho threshold of the normalisation on.
     """
     threshold = float(model.encoder.normalizer.npho_threshold)
-    with completed(path) as part, matplotlib.rc_context(STYLE), PdfPages(part) as pdf:
+
+    def pages() -> Iterator[Figure]:
         for batch in reconstructions(model, masker, loader, seed, max_events=events):
-            for i in range(min(len(batch.npho), events - pdf.get_pagecount())):
+            for i in range(len(batch.npho)):
                 time, predicted = np.where(batch.time_valid[i], batch.time[i], np.nan), None
                 if batch.predicted_time is not None:
                     bright = batch.predicted_npho[i] >= threshold
                     predicted = np.where(bright, batch.predicted_time[i], np.nan)
-                names = [f"{name} {values[i]}" for name, values in batch.identifiers.items()]
-                title = ", ".join([run_name, *names])
+                title = ", ".join([run_name, *(f"{name} {values[i]}" for name, values in batch.identifiers.items())])
                 arrays = batch.npho[i], time, batch.masked[i], batch.predicted_npho[i], predicted
-                pdf.savefig(draw_reconstruction(model.detector, *arrays, title=title))
+                yield draw_reconstruction(model.detector, *arrays, title=title)
+
+    write_pages(path, islice(pages(), events))

@@ -1,4 +1,4 @@
-"""Everything that follows a training: predictions of the validation sample, plots, and the table to print."""
+"""Everything that follows a training: predictions, worst events and saliency of the validation sample, and plots."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from xecgnn.evaluation.baselines import Baseline, fit_baselines
+from xecgnn.evaluation.config import EvaluationConfig
 from xecgnn.evaluation.light import LightSummary
 from xecgnn.evaluation.predictions import ValidationSample, write_csv, write_root
-from xecgnn.evaluation.summary import summary_table
+from xecgnn.evaluation.worst import WorstEvents
 from xecgnn.models import XECModel
 from xecgnn.tasks import Task
 
@@ -22,49 +23,71 @@ BASELINE_EVENTS = 20_000  # training events that the baselines are fitted to
 
 
 class Evaluation(NamedTuple):
-    """What `evaluate_run` leaves: the table as text, and the files it wrote."""
+    """What an evaluation leaves: the table as text, and the files it wrote."""
 
     table: str
     files: list[Path]
 
 
 def evaluate_run(
-    model: XECModel, training: Iterable[Any], validation: Iterable[Any], folder: Path, run_name: str
+    model: XECModel,
+    training: Iterable[Any],
+    validation: Iterable[Any],
+    folder: Path,
+    run_name: str,
+    config: EvaluationConfig | None = None,
 ) -> Evaluation:
-    """Predict the validation sample with the network and with baselines, and write what a physicist looks at.
+    """Predict the validation sample with the network and with baselines, and leave what a physicist looks at.
 
-    Writes predictions_<run_name>.csv, validation_results_<run_name>.root and resolution_profile_<task>.pdf.
+    Writes predictions_<run_name>.csv, validation_results_<run_name>.root, worst_events_<run_name>.root and
+    saliency_<run_name>.npz, and what `report_evaluation` draws from these.
 
     Args:
         model: the network; evaluated on the device it is on.
         training: batches of training events; the first BASELINE_EVENTS are read to fit the baselines.
-        validation: batches of validation events, with all the truth that plots should show.
-        folder: where the files go.
-        run_name: in the names of the files and on the plots.
+        validation: batches of validation events, with all the truth that plots should show; gone through twice.
+        folder: of the run, with its config.yaml; the files go there.
+        run_name: in the names of the files and on the plots, as in config.yaml.
+        config: how many events are looked at closely.
     """
-    from xecgnn.evaluation.profiles import write_profile
+    from xecgnn.evaluation.report import report_evaluation
+    from xecgnn.evaluation.saliency import compute_saliency
 
+    config = config or EvaluationConfig()
+    _remove_earlier(folder, run_name)
     tasks = {name: model.task(name) for name in model.tasks}
     summarize = LightSummary(model.detector, float(model.encoder.normalizer.npho_threshold))
     sample = ValidationSample(tasks, fit_on_batches(tasks, summarize, training))
+    worst = WorstEvents(config.worst_events, model.detector)
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
     with torch.no_grad():
         for batch in validation:
             batch = batch.to(device)
-            sample.add(batch, model(batch), summarize(batch))
-    model.train(was_training)
+            worst.add(batch.x_dict, sample.add(batch, model.raw_outputs(batch), summarize(batch)))
 
-    columns, predictions = sample.columns, sample.predictions
+    columns = sample.columns
     csv, root = folder / f"predictions_{run_name}.csv", folder / f"validation_results_{run_name}.root"
     write_csv(csv, columns)
     write_root(root, columns)
     files = [csv, root]
-    for name, task in tasks.items():
-        files.append(folder / f"resolution_profile_{name}.pdf")
-        write_profile(files[-1], task, predictions[name], columns, run_name)
-    return Evaluation(summary_table(tasks, predictions, columns), files)
+    if len(worst):
+        files.append(folder / f"worst_events_{run_name}.root")
+        worst.write(files[-1], model)
+    if config.saliency_events:
+        files.append(folder / f"saliency_{run_name}.npz")
+        compute_saliency(model, validation, config.saliency_events).write(files[-1])
+    model.train(was_training)
+    table, drawn = report_evaluation(folder)
+    return Evaluation(table, [*files, *drawn])
+
+
+def _remove_earlier(folder: Path, run_name: str) -> None:
+    """What an earlier evaluation of a continued run left would be drawn again, or stay, where this one has less."""
+    drawn = [path for pattern in ("worst_event_*.pdf", "saliency_profile_*.pdf") for path in folder.glob(pattern)]
+    for path in [folder / f"worst_events_{run_name}.root", folder / f"saliency_{run_name}.npz", *drawn]:
+        path.unlink(missing_ok=True)
 
 
 def fit_on_batches(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xecgnn.data.config import ReaderConfig
-from xecgnn.data.reader import TreeReader
+from xecgnn.data.reader import TreeReader, event_keys
 from xecgnn.evaluation.predictions import NETWORK
 from xecgnn.names import BRANCHES, IDENTIFIERS, SENSOR, TARGETS, TREE, is_valid
 from xecgnn.tasks import Task, TasksConfig, build_tasks
@@ -27,6 +27,7 @@ class PredictedSample:
     """E events: the predictions of one file, of a second one, and of other reconstructions, beside the truth.
 
     Attributes:
+        columns: all branches of the file.
         tasks: those that the first file has predictions for.
         predictions: {task: {title: (E, width)}} in physical units, the file itself first; classes as (E, classes) of
             0 and 1. Invalid values are NaN; a title without any valid value is left out.
@@ -63,14 +64,6 @@ class PredictedSample:
             if sigma is not None:
                 self.sigmas[task.name][title] = sigma.reshape(len(values), -1).astype(np.float64)
 
-    def add_file(self, title: str, columns: Columns) -> None:
-        """Add the predictions of a file for the tasks of this sample."""
-        for task in self.tasks.values():
-            if f"pred_{task.branch}" in columns:
-                self.add(title, task, columns[f"pred_{task.branch}"], columns.get(f"sigma_{task.branch}"))
-            else:
-                log.warning("%s has no pred_%s: not compared", title, task.branch)
-
 
 def load_sample(
     path: Path, compare: Path | None = None, reference: Sequence[str] = (), tree: str = TREE
@@ -89,31 +82,28 @@ def load_sample(
     """
     columns = _read(path, tree)
     references = _references(reference, columns, path)
-    duplicates = {str(path): _duplicates(columns)}
-    total, other = _length(columns), None
+    facts: dict[str, Any] = {"input": str(path), "events_in_input": _length(columns)}
+    facts["duplicates"] = {str(path): _duplicates(columns)}
+    files = {NETWORK: columns}
     if compare is not None:
         if compare.resolve() == path.resolve():
             raise ValueError(f"{path}: compared with itself")
         other = _read(compare, tree)
-        duplicates[str(compare)] = _duplicates(other)
-        _, rows, other_rows = np.intersect1d(_keys(columns, path), _keys(other, compare), return_indices=True)
-        if not len(rows):
-            raise ValueError(f"{path} and {compare} have no event (run, event) in common")
-        columns = {name: values[rows] for name, values in columns.items()}
-        other = {name: values[other_rows] for name, values in other.items()}
+        facts["duplicates"] |= {str(compare): _duplicates(other)}
+        facts["compared_with"] = str(compare)
+        columns, other = _matched(columns, other, path, compare)
+        first, second = (file.stem.removeprefix("validation_results_") for file in (path, compare))
+        files = {first: columns, second: other} if first != second else {str(path): columns, str(compare): other}
     sample = PredictedSample(columns)
-    sample.facts |= {"input": str(path), "events_in_input": total, "duplicates": duplicates}
-    if compare is not None and other is not None:
-        titles = [file.stem.removeprefix("validation_results_") for file in (path, compare)]
-        titles = titles if titles[0] != titles[1] else [str(path), str(compare)]
-        sample.facts["compared_with"] = str(compare)
-        sample.add_file(titles[0], columns)
-        sample.add_file(titles[1], other)
-    else:
-        sample.add_file(NETWORK, columns)
-    for branch, name in references.items():
-        task = next(task for task in sample.tasks.values() if task.branch == branch)
-        sample.add(name, task, columns[name])
+    sample.facts |= facts
+    for task in sample.tasks.values():
+        for title, found in files.items():
+            if f"pred_{task.branch}" in found:
+                sample.add(title, task, found[f"pred_{task.branch}"], found.get(f"sigma_{task.branch}"))
+            else:
+                log.warning("%s has no pred_%s: not compared", title, task.branch)
+        if task.branch in references:
+            sample.add(references[task.branch], task, columns[references[task.branch]])
     return sample
 
 
@@ -125,12 +115,18 @@ def _read(path: Path, tree: str) -> Columns:
         if not readable.keys() & set(known):
             present = ", ".join(reader.tree.keys())
             raise ValueError(f"{path}: no predictions ({', '.join(known)}); branches: {present}")
-        wanted = [name for name in readable if name not in BRANCHES or BRANCHES[name].width != SENSOR]
-        return {name: _native(reader.read_branch(name, 0, reader.num_entries)) for name in wanted}
+        return reader.load(name for name in readable if name not in BRANCHES or BRANCHES[name].width != SENSOR)
 
 
-def _native(values: NDArray) -> NDArray:
-    return values.astype(values.dtype.newbyteorder("="))
+def _matched(first: Columns, second: Columns, path: Path, compare: Path) -> tuple[Columns, Columns]:
+    """The events (run, event) that both have, in the same order."""
+    for file, columns in ((path, first), (compare, second)):
+        if not len(event_keys(columns)):
+            raise ValueError(f"{file}: no run and event, by which events are matched; branches: {', '.join(columns)}")
+    _, rows, other_rows = np.intersect1d(event_keys(first), event_keys(second), return_indices=True)
+    if not len(rows):
+        raise ValueError(f"{path} and {compare} have no event (run, event) in common")
+    return {k: values[rows] for k, values in first.items()}, {k: values[other_rows] for k, values in second.items()}
 
 
 def _references(entries: Sequence[str], columns: Columns, path: Path) -> dict[str, str]:
@@ -151,19 +147,10 @@ def _references(entries: Sequence[str], columns: Columns, path: Path) -> dict[st
     return found
 
 
-def _keys(columns: Columns, path: Path) -> NDArray[np.int64]:
-    """One number per (run, event)."""
-    if not set(IDENTIFIERS) <= columns.keys():
-        raise ValueError(f"{path}: no run and event, by which events are matched; branches: {', '.join(columns)}")
-    run, event = (columns[name].astype(np.int64) for name in IDENTIFIERS)
-    return (run << 32) + event
-
-
 def _duplicates(columns: Columns) -> int | None:
     """Events (run, event) that are there again; None where they cannot be told apart."""
-    if not set(IDENTIFIERS) <= columns.keys():
-        return None
-    return _length(columns) - len(np.unique(_keys(columns, Path())))
+    keys = event_keys(columns)
+    return len(keys) - len(np.unique(keys)) if len(keys) else None
 
 
 def _length(columns: Columns) -> int:

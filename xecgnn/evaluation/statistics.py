@@ -31,14 +31,18 @@ class Profile(NamedTuple):
 
 
 def bins(x: Array) -> list[NDArray[np.intp]]:
-    """Indices of the events in each bin of equal width (outliers left out), in rising x; none where x is constant."""
+    """Indices of the events in each bin of equal width (outliers left out), in rising x; none where x is constant.
+
+    There are fewer bins where so many would have few events each.
+    """
     if len(x) < MIN_EVENTS:
         return []
     low, high = np.quantile(x, [0.002, 0.998])
     if high - low <= 1e-6 * np.abs(x).max():
         return []
-    number = np.floor((x - low) / (high - low) * BINS)
-    found = [np.flatnonzero(number == i) for i in range(BINS)]
+    count = int(np.clip(len(x) / (1.5 * MIN_EVENTS), 1, BINS))
+    number = np.floor((x - low) / (high - low) * count)
+    found = [np.flatnonzero(number == i) for i in range(count)]
     return [part for part in found if len(part) >= MIN_EVENTS]
 
 

@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from xecgnn.evaluation import panels
-from xecgnn.evaluation.measures import GAUSSIAN_WIDTH, measure_pull
+from xecgnn.evaluation.measures import GAUSSIAN_WIDTH, measure_pull, pull_axes, pulls
 from xecgnn.evaluation.pages import LOOKS, new_page
-from xecgnn.evaluation.panels import Method
 from xecgnn.evaluation.profiles import ABSCISSAE, build_methods, figures, usable_events
 from xecgnn.evaluation.sample import PredictedSample
 from xecgnn.evaluation.statistics import bins, profile, quantile_with_error
 from xecgnn.evaluation.summary import number
 from xecgnn.tasks import AXES, Axis, Task
 
-__all__ = ["pull_axes", "pulls", "validation_pages"]
+__all__ = ["validation_pages"]
 
 Array = NDArray[np.float64]
 TRUTH_LOOK = "0.35"
@@ -38,66 +37,38 @@ def validation_pages(sample: PredictedSample) -> Iterator[Figure]:
     """All pages: per task what is predicted, then, where there is truth, residuals, profiles and pulls."""
     files = " and ".join(sample.facts[key] for key in ("input", "compared_with") if key in sample.facts)
     for name, task in sample.tasks.items():
-        predictions, sigmas = sample.predictions[name], sample.sigmas[name]
-        truth = sample.truth.get(task.branch)
+        predictions, truth = sample.predictions[name], sample.truth.get(task.branch)
         footer = f"{files}   |   task {name}"
         if not predictions:
             yield new_page("No valid prediction", footer)
             continue
-        yield _distributions(task, predictions, sigmas, truth, footer)
+        yield _distributions(task, sample, footer)
         if truth is not None:
             yield from figures(task, predictions, sample.truth, files, TRUTH_AXES)
-            if sigmas and usable_events(task, predictions, truth).any():
-                yield _pull_page(task, predictions, sigmas, truth, footer)
+            if sample.sigmas[name] and usable_events(task, predictions, truth).any():
+                yield _pull_page(task, sample, footer)
         if task.axes and len(predictions) > 1:
             yield from _differences(task, predictions, footer)
 
 
-def pull_axes(task: Task) -> tuple[Axis, ...]:
-    """What the sigmas of a task belong to: its axes, or the bare values where it is shown by others (unit vectors)."""
-    if len(task.axes) == task.width:
-        return task.axes
-    return tuple(Axis(f"{task.branch}_{i}", f"{task.branch}[{i}]", "1", 1.0) for i in range(task.width))
-
-
-def pulls(task: Task, prediction: NDArray, sigma: NDArray, target: NDArray) -> tuple[Array, Array, Array]:
-    """(predicted - true) / sigma of the events that have it (rows finite, sigma > 0), residual and sigma: (n, width).
-
-    Residual and sigma are in the units of `pull_axes`.
-    """
-    scale = np.array([axis.scale for axis in pull_axes(task)])
-    target = target.reshape(prediction.shape).astype(np.float64)
-    residual = (prediction - target) * scale
-    if len(task.axes) == task.width:
-        residual = task.residuals(torch.tensor(prediction), torch.tensor(target)).numpy()
-    usable = np.isfinite(residual).all(1) & np.isfinite(sigma).all(1) & (sigma > 0).all(1)
-    residual, shown = residual[usable], sigma[usable] * scale
-    return residual / shown, residual, shown
-
-
-def _distributions(
-    task: Task,
-    predictions: Mapping[str, NDArray],
-    sigmas: Mapping[str, NDArray],
-    truth: NDArray | None,
-    footer: str,
-) -> Figure:
+def _distributions(task: Task, sample: PredictedSample, footer: str) -> Figure:
     """Histograms of predictions, with the truth where known, and of their sigmas."""
+    sigmas, truth = sample.sigmas[task.name], sample.truth.get(task.branch)
     figure = new_page("Predictions" + (" and their uncertainties" if sigmas else ""), footer)
-    shown = {title: _shown(task, values) for title, values in predictions.items()}
+    shown = {title: _shown(task, values) for title, values in sample.predictions[task.name].items()}
+    colors = {title: color for title, (color, _) in zip(shown, LOOKS, strict=False)} | {"truth": TRUTH_LOOK}
     if truth is not None:
-        shown |= {"truth": _shown(task, truth.reshape(len(truth), -1).astype(np.float64))}
+        shown["truth"] = _shown(task, truth.reshape(len(truth), -1).astype(np.float64))
     axes = task.axes or (Axis("class", f"{task.branch}, likeliest class", "1", 1.0),)
-    widths = pull_axes(task)
-    columns = max(len(axes), len(widths) if sigmas else 0)
-    grid = figure.subplots(1 + bool(sigmas), columns, squeeze=False)
+    widths = pull_axes(task) if sigmas else ()
+    grid = figure.subplots(1 + bool(sigmas), max(len(axes), len(widths)), squeeze=False)
     for ax in grid[0, len(axes) :]:
         ax.set_axis_off()
     for column, axis in enumerate(axes):
-        _histogram(grid[0, column], {title: values[:, column] for title, values in shown.items()}, axis.label)
-    for column, axis in enumerate(widths if sigmas else ()):
+        _histogram(grid[0, column], {title: values[:, column] for title, values in shown.items()}, axis.label, colors)
+    for column, axis in enumerate(widths):
         values = {title: sigma[:, column] * axis.scale for title, sigma in sigmas.items()}
-        _histogram(grid[1, column], values, f"sigma of {axis.label}")
+        _histogram(grid[1, column], values, f"sigma of {axis.label}", colors)
     return figure
 
 
@@ -109,13 +80,13 @@ def _shown(task: Task, values: Array) -> Array:
     return likeliest if values.shape[1] > 1 else values
 
 
-def _histogram(ax: Axes, values: Mapping[str, Array], label: str) -> None:
+def _histogram(ax: Axes, values: Mapping[str, Array], label: str, colors: Mapping[str, str]) -> None:
     """Outlines in the colours of the methods; the range holds all but the outermost 0.2 % of each."""
     samples = {title: sample[np.isfinite(sample)] for title, sample in values.items()}
     samples = {title: sample for title, sample in samples.items() if len(sample)}
     ax.set_xlabel(label)
     if not samples:
-        ax.text(0.5, 0.5, "no finite value", ha="center", transform=ax.transAxes)
+        panels.say(ax, "no finite value")
         return
     if "truth" in samples and len(samples) > 1 and np.ptp(samples["truth"]) == 0:  # a peak that would hide the rest
         value = samples.pop("truth")[0]
@@ -123,48 +94,42 @@ def _histogram(ax: Axes, values: Mapping[str, Array], label: str) -> None:
     ends = np.array([np.quantile(sample, [0.002, 0.998]) for sample in samples.values()])
     low, high = ends[:, 0].min(), ends[:, 1].max()
     margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0  # a constant: around it
-    methods, labels = [], []
-    for title, sample in samples.items():
-        color = TRUTH_LOOK if title == "truth" else LOOKS[list(values).index(title)][0]
-        methods.append(Method(title, color, "", *3 * [sample]))
-        labels.append(f"{title}: mean {number(sample.mean())}, std {number(sample.std())}")
-    panels.steps(ax, list(samples.values()), (low - margin, high + margin), methods, labels)
+    labels = [f"{title}: mean {number(found.mean())}, std {number(found.std())}" for title, found in samples.items()]
+    window = low - margin, high + margin
+    panels.steps(ax, list(samples.values()), window, [colors[title] for title in samples], labels)
 
 
-def _pull_page(
-    task: Task, predictions: Mapping[str, NDArray], sigmas: Mapping[str, NDArray], truth: NDArray, footer: str
-) -> Figure:
+def _pull_page(task: Task, sample: PredictedSample, footer: str) -> Figure:
     """Per quantity: pulls beside the unit Gaussian, and the residuals' width against the predicted one."""
-    axes = pull_axes(task)
+    axes, predictions, truth = pull_axes(task), sample.predictions[task.name], sample.truth[task.branch]
+    looks = dict(zip(predictions, LOOKS, strict=False))
+    found = {title: pulls(task, predictions[title], sigma, truth) for title, sigma in sample.sigmas[task.name].items()}
+    found = {title: arrays for title, arrays in found.items() if len(arrays[0])}
     figure = new_page("Pulls, and whether a large sigma means a large error", footer)
     grid = figure.subplots(2, len(axes), squeeze=False)
-    found = {title: pulls(task, predictions[title], sigma, truth) for title, sigma in sigmas.items()}
     for column, axis in enumerate(axes):
-        columns = {title: [values[:, column] for values in arrays] for title, arrays in found.items()}
-        columns = {title: arrays for title, arrays in columns.items() if len(arrays[0])}
-        looks = {title: LOOKS[list(predictions).index(title)] for title in columns}
-        _pull_histogram(grid[0, column], {title: arrays[0] for title, arrays in columns.items()}, looks)
-        grid[0, column].set_xlabel(f"pull of {axis.symbol}")
-        varying = {title: arrays for title, arrays in columns.items() if bins(arrays[2])}
-        widths = [profile(s, np.abs(r) / GAUSSIAN_WIDTH, quantile_with_error) for _, r, s in varying.values()]
-        if widths:
-            methods = [Method(title, *looks[title], *columns[title]) for title in varying]
-            panels.profile_panel(grid[1, column], widths, methods)
-            ends = min(points.x[0] for points in widths), max(points.x[-1] for points in widths)
-            grid[1, column].plot(ends, ends, color="0.5", ls="--", lw=1)
+        top, bottom = grid[:, column]
+        _pull_histogram(top, {title: arrays[0][:, column] for title, arrays in found.items()}, looks)
+        top.set_xlabel(f"pull of {axis.symbol}")
+        ends: list[float] = []
+        for title, (_, residual, sigma) in found.items():
+            if bins(sigma[:, column]):
+                width = profile(sigma[:, column], np.abs(residual[:, column]) / GAUSSIAN_WIDTH, quantile_with_error)
+                panels.errorbars(bottom, width, title, *looks[title])
+                ends += [width.x[0], width.x[-1]]
+        if ends:
+            bottom.plot([min(ends), max(ends)], [min(ends), max(ends)], color="0.5", ls="--", lw=1)
+            bottom.set_ylim(bottom=0)
         else:
-            grid[1, column].text(
-                0.5, 0.5, "sigma does not vary, or few events", ha="center", transform=grid[1, column].transAxes
-            )
-        label = f"68 % of |Δ{axis.symbol}| / 0.994 [{axis.unit}]"
-        grid[1, column].set(xlabel=f"sigma of {axis.label}", ylabel=label)
+            panels.say(bottom, "sigma does not vary, or few events")
+        bottom.set(xlabel=f"sigma of {axis.label}", ylabel=f"68 % of |Δ{axis.symbol}| / 0.994 [{axis.unit}]")
     return figure
 
 
 def _pull_histogram(ax: Axes, pulls: Mapping[str, Array], looks: Mapping[str, tuple[str, str]]) -> None:
     """Pulls of all methods on a logarithmic scale, with the Gaussian that as many events should follow."""
     if not pulls:
-        ax.text(0.5, 0.5, "no event with truth and sigma > 0", ha="center", transform=ax.transAxes)
+        panels.say(ax, "no event with truth and sigma > 0")
         return
     edges, x = np.linspace(-5, 5, 51), np.linspace(-5, 5, 201)
     for title, pull in pulls.items():

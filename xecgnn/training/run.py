@@ -127,13 +127,14 @@ def mlflow_run_id(loggers: list[Logger]) -> str | None:
     return next((logger.run_id for logger in loggers if isinstance(logger, MLFlowLogger)), None)
 
 
-def log_artifacts(loggers: list[Logger], files: list[Path]) -> None:
-    """Copy the plots of a run to MLflow."""
+def log_artifacts(loggers: list[Logger], files: list[Path], metrics: Path) -> None:
+    """Copy the plots of a run, and the folder with its metrics, to MLflow."""
     for logger in loggers:
         if isinstance(logger, MLFlowLogger):
             for path in files:
                 if path.suffix == ".pdf":
                     logger.experiment.log_artifact(logger.run_id, str(path))
+            logger.experiment.log_artifacts(logger.run_id, str(metrics), METRICS)
 
 
 def build_trainer(config: TrainingConfig, folder: Path, loggers: list[Logger], progress_bar: bool) -> pl.Trainer:

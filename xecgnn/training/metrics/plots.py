@@ -23,6 +23,8 @@ BLUE, ORANGE, GREEN, RED, PURPLE = "#56B4E9", "#E69F00", "#009E73", "#D55E00", "
 DPI = 180
 FEW = 40  # epochs that are drawn one by one
 DASHBOARD = "training_dashboard"
+NO_VALUE = "no finite value was recorded"
+Lines = dict[str, tuple[str, str]]  # column -> label, colour
 STYLE: Any = {
     "figure.facecolor": GROUND, "axes.facecolor": GROUND, "savefig.facecolor": GROUND, "text.color": TEXT,
     "axes.labelcolor": TEXT, "axes.edgecolor": "#8b949e", "xtick.color": TEXT, "ytick.color": TEXT,
@@ -89,8 +91,8 @@ def _save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def _column(tracker: MetricsTracker, name: str, scale: float = 1.0) -> NDArray[np.float64]:
-    return np.array([metrics.get(name) for metrics in tracker.history]) * scale
+def _column(tracker: MetricsTracker, name: str) -> NDArray[np.float64]:
+    return np.array([metrics.get(name) for metrics in tracker.history])
 
 
 def _nothing(ax: Axes, why: str) -> None:
@@ -98,17 +100,29 @@ def _nothing(ax: Axes, why: str) -> None:
     ax.set(xticks=[], yticks=[], xlabel="")
 
 
-def _lines(ax: Axes, tracker: MetricsTracker, label: str, lines: dict[str, tuple[str, str]], missing: str = "") -> None:
-    """A line per column that has values; `lines` is {column: (label, colour)}."""
+def _lines(
+    ax: Axes, tracker: MetricsTracker, label: str, lines: Lines, missing: str = NO_VALUE, scale: float = 1.0
+) -> None:
+    """A line per column that has values."""
     epochs = _column(tracker, "epoch")
     marker = "o" if len(epochs) <= FEW else ""
     for (name, (title, color)), style in zip(lines.items(), ("-", "--", ":"), strict=False):
-        values = _column(tracker, name, 1e-3 if label.endswith("[GB]") else 1.0)
+        values = scale * _column(tracker, name)
         if np.isfinite(values).any():
             ax.plot(epochs, values, color=color, ls=style, marker=marker, ms=3, label=title)
-    if not ax.lines:
-        _nothing(ax, missing or "no finite value was recorded")
-    ax.set_ylabel(label if ax.lines else "")
+    if ax.lines:
+        ax.set_ylabel(label)
+    else:
+        _nothing(ax, missing)
+
+
+def _bars(ax: Axes, tracker: MetricsTracker, label: str, name: str) -> None:
+    values = _column(tracker, name)
+    if not np.isfinite(values).any():
+        _nothing(ax, NO_VALUE)
+        return
+    ax.bar(_column(tracker, "epoch"), values, width=0.8 if len(values) <= FEW else 1.0, color=BLUE, ec=BLUE, lw=0.3)
+    ax.set_ylabel(label)
 
 
 def _band(ax: Axes, tracker: MetricsTracker, low: NDArray[np.float64], high: NDArray[np.float64], label: str) -> None:
@@ -162,14 +176,14 @@ def _grad_norm(ax: Axes, tracker: MetricsTracker) -> None:
 
 
 def _throughput(ax: Axes, tracker: MetricsTracker) -> None:
-    samples = np.isfinite(_column(tracker, "samples_per_sec")).any()
-    _bars(ax, tracker, *(("samples_per_sec", "samples / s") if samples else ("batches_per_sec", "batches / s")))
+    unit = "samples" if np.isfinite(_column(tracker, "samples_per_sec")).any() else "batches"
+    _bars(ax, tracker, f"{unit} / s", f"{unit}_per_sec")
 
 
 def _gpu_memory(ax: Axes, tracker: MetricsTracker) -> None:
-    lines = {"peak": RED, "reserved": ORANGE, "allocated": BLUE}
-    columns = {f"gpu_{name}_mb": (name, color) for name, color in lines.items()}
-    _lines(ax, tracker, "GPU memory [GB]", columns, "no GPU was used")
+    colors = {"peak": RED, "reserved": ORANGE, "allocated": BLUE}
+    lines = {f"gpu_{name}_mb": (name, color) for name, color in colors.items()}
+    _lines(ax, tracker, "GPU memory [GB]", lines, "no GPU was used", scale=1e-3)
 
 
 def _ema(ax: Axes, tracker: MetricsTracker) -> None:
@@ -177,7 +191,7 @@ def _ema(ax: Axes, tracker: MetricsTracker) -> None:
 
 
 def _timing(ax: Axes, tracker: MetricsTracker) -> None:
-    _bars(ax, tracker, "epoch_time_sec", "time of the epoch [s]")
+    _bars(ax, tracker, "time of the epoch [s]", "epoch_time_sec")
 
 
 def _derivative(ax: Axes, tracker: MetricsTracker) -> None:
@@ -190,15 +204,6 @@ def _derivative(ax: Axes, tracker: MetricsTracker) -> None:
             ax.bar(epochs[chosen], change[chosen], color=color, label=label)
     ax.axhline(0, color=TEXT, lw=0.8)
     ax.set_ylabel("change of the mean loss")
-
-
-def _bars(ax: Axes, tracker: MetricsTracker, name: str, label: str) -> None:
-    values = _column(tracker, name)
-    if not np.isfinite(values).any():
-        _nothing(ax, "no finite value was recorded")
-        return
-    ax.bar(_column(tracker, "epoch"), values, width=0.8 if len(values) <= FEW else 1.0, color=BLUE, ec=BLUE, lw=0.3)
-    ax.set_ylabel(label)
 
 
 PLOTS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import yaml
 
-from xecgnn.output import completed
+from xecgnn.output import markdown_table, write_text
 from xecgnn.training.metrics.plots import CAPTIONS, generate_all_plots
 from xecgnn.training.metrics.tracker import CSV, METRICS, MetricsTracker, is_first_process
 
@@ -58,22 +58,20 @@ def generate_report(
         raise ValueError(f"{tracker.output_dir / CSV}: no finished epoch, nothing to report")
     if not is_first_process():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
     pictures = sorted(filter(Path.is_file, map(Path, plot_paths)), key=lambda p: p.stem != "training_dashboard")
     sections = [
         f"# Training report: {tracker.name}",
-        "## Summary\n\n" + _table(["quantity", "value"], _summary(tracker)),
+        "## Summary\n\n" + markdown_table([("quantity", "value"), *_summary(tracker)]),
         f"## Hyperparameters\n\n```json\n{json.dumps(config, indent=2, default=str)}\n```",
         "## Epochs\n\n" + _epochs(tracker),
         "## Pictures\n\n" + "\n\n".join(_picture(picture, path.parent) for picture in pictures),
-        "## Files\n\n" + _table(["file", "size"], _manifest(path)),
+        "## Files\n\n" + markdown_table([("file", "size"), *_manifest(path)]),
     ]
-    with completed(path) as part:
-        part.write_text("\n\n".join(sections) + "\n")
+    write_text(path, "\n\n".join(sections) + "\n")
     return path
 
 
-def _summary(tracker: MetricsTracker) -> Iterable[tuple[str, str]]:
+def _summary(tracker: MetricsTracker) -> Iterator[tuple[str, str]]:
     last = tracker.history[-1]
     for column, name in (("loss_mean", "training loss"), ("val_loss", "validation loss")):
         best = tracker.best(column)
@@ -85,16 +83,15 @@ def _summary(tracker: MetricsTracker) -> Iterable[tuple[str, str]]:
     speeds = [m.samples_per_sec for m in tracker.history if m.samples_per_sec]
     if speeds:
         yield "throughput", f"{sum(speeds) / len(speeds):.5g} samples / s"
-    peaks = [m.gpu_peak_mb for m in tracker.history if m.gpu_peak_mb]
-    yield "GPU memory, peak", f"{max(peaks) / 1000:.3g} GB" if peaks else "no GPU"
+    peak = max(m.gpu_peak_mb or 0 for m in tracker.history)
+    yield "GPU memory, peak", f"{peak / 1000:.3g} GB" if peak else "no GPU"
 
 
 def _epochs(tracker: MetricsTracker) -> str:
     """All columns that have a value."""
-    rows = [metrics.row for metrics in tracker.history]
-    columns = [name for name in tracker.columns if any(row.get(name) is not None for row in rows)]
-    cells = [["" if row.get(name) is None else f"{row[name]:.5g}" for name in columns] for row in rows]
-    return _table(columns, cells)
+    rows = [{name: f"{v:.5g}" for name, v in metrics.row.items() if v is not None} for metrics in tracker.history]
+    columns = [name for name in tracker.columns if any(name in row for row in rows)]
+    return markdown_table([columns, *([row.get(name, "") for name in columns] for row in rows)])
 
 
 def _picture(path: Path, folder: Path) -> str:
@@ -103,20 +100,11 @@ def _picture(path: Path, folder: Path) -> str:
     return f"### {title}\n\n{link}\n" + (f"*{caption}.*" if caption else "")
 
 
-def _manifest(report: Path) -> Iterable[tuple[str, str]]:
+def _manifest(report: Path) -> Iterator[tuple[str, str]]:
     """The files beside the report, and around metrics/ those of the run."""
     folder = report.parent.resolve()
     for place in [folder.parent, folder] if folder.name == METRICS else [folder]:
         for path in sorted(place.iterdir()):
             if path.is_file() and path.name != report.name and path.suffix != ".part":
-                name = os.path.relpath(path, folder)
-                yield f"[{name}]({quote(name)})", _size(path.stat().st_size)
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+                name, size = os.path.relpath(path, folder), path.stat().st_size
+                yield f"[{name}]({quote(name)})", f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import logging
 import math
@@ -18,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from xecgnn.output import completed
+from xecgnn.output import completed, write_text
 
 __all__ = ["CSV", "JSON", "METRICS", "EpochMetrics", "MetricsTracker", "compute_grad_norm", "is_first_process"]
 
@@ -71,7 +70,7 @@ class EpochMetrics:
         return cls(int(values.pop("epoch")), **known, extra=values)
 
 
-LOSSES = ("loss_mean", "loss_std", "loss_min", "loss_max", "loss_median")
+STATISTICS: dict[str, Any] = {"mean": np.mean, "std": np.std, "min": np.min, "max": np.max, "median": np.median}
 COLUMNS = [entry.name for entry in fields(EpochMetrics) if entry.name != "extra"]
 
 
@@ -155,7 +154,7 @@ class MetricsTracker:
         before = self.history[-1].cumulative_time_sec or 0.0 if self.history else 0.0
         row = EpochMetrics(
             self._epoch,
-            **_distribution(losses),
+            **{f"loss_{name}": float(statistic(losses)) for name, statistic in STATISTICS.items() if len(losses)},
             lr=None if self._lr is None else float(self._lr),
             grad_norm=float(norms.mean()) if len(norms) else None,
             grad_norm_max=float(norms.max()) if len(norms) else None,
@@ -177,14 +176,18 @@ class MetricsTracker:
         """Append the last row, or write the whole table if the file has other columns or rows."""
         self.output_dir.mkdir(parents=True, exist_ok=True)
         columns, path = self.columns, self.output_dir / CSV
+        texts = [{name: f"{v:.7g}" for name, v in metrics.row.items() if v is not None} for metrics in self.history]
         if columns == self._header:
             with path.open("a", newline="") as file:
-                file.write(_as_csv(columns, self.history[-1:]))
+                csv.DictWriter(file, columns).writerow(texts[-1])
         else:
-            _replace(path, ",".join(columns) + "\r\n" + _as_csv(columns, self.history))
+            with completed(path) as part, part.open("w", newline="") as file:
+                writer = csv.DictWriter(file, columns)
+                writer.writeheader()
+                writer.writerows(texts)
             self._header = columns
         rows = [{name: _rounded(metrics.row.get(name)) for name in columns} for metrics in self.history]
-        _replace(self.output_dir / JSON, json.dumps({"epochs": rows}, indent=1) + "\n")
+        write_text(self.output_dir / JSON, json.dumps({"epochs": rows}, indent=1) + "\n")
 
 
 def compute_grad_norm(model: nn.Module) -> Tensor:
@@ -211,17 +214,9 @@ def _numbers(values: list[Scalar]) -> NDArray[np.float64]:
     return torch.stack([torch.as_tensor(v, device=device).reshape(()).float() for v in values]).cpu().double().numpy()
 
 
-def _distribution(losses: NDArray[np.float64]) -> dict[str, float]:
-    if not len(losses):
-        return {}
-    values = (losses.mean(), losses.std(), losses.min(), losses.max(), np.median(losses))
-    return dict(zip(LOSSES, map(float, values), strict=True))
-
-
 def _gpu_memory(model: nn.Module | None) -> dict[str, float]:
     """Memory in MB on the device of the model, or on the current one without a model; empty without a GPU."""
-    weight = None if model is None else next(model.parameters(), None)
-    device = None if weight is None else weight.device
+    device = None if model is None else next((weight.device for weight in model.parameters()), None)
     if not torch.cuda.is_initialized() or (device and device.type != "cuda"):
         return {}
     return {
@@ -250,21 +245,8 @@ def _read(path: Path) -> list[EpochMetrics]:
         raise ValueError(f"{path}: not a table of training metrics ({type(error).__name__}: {error})") from None
 
 
-def _as_csv(columns: list[str], history: list[EpochMetrics]) -> str:
-    text = io.StringIO()
-    for metrics in history:
-        values = [metrics.row.get(name) for name in columns]
-        csv.writer(text).writerow("" if value is None else f"{value:.7g}" for value in values)
-    return text.getvalue()
-
-
 def _rounded(value: float | None) -> Any:
     """As in the CSV; JSON has no NaN."""
     if value is None or not math.isfinite(value):
         return None
     return value if isinstance(value, int) else float(f"{value:.7g}")
-
-
-def _replace(path: Path, text: str) -> None:
-    with completed(path) as part:
-        part.write_text(text, newline="")

@@ -1,0 +1,18 @@
+"""Settings of what follows a training."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from xecgnn.settings import Settings
+
+__all__ = ["EvaluationConfig"]
+
+
+class EvaluationConfig(Settings):
+    """What is looked at closely, beside the predictions of all validation events."""
+
+    worst_events: int = Field(5, ge=0, description="events with the largest loss that are kept and drawn")
+    saliency_events: int = Field(
+        128, ge=0, description="validation events that the saliency of the sensors is averaged over (0: no saliency)"
+    )
