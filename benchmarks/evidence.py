@@ -232,11 +232,11 @@ def run_seed(study: Study, seed: int) -> None:
 
 
 def tables(study: Study, seeds: Sequence[int]) -> str:
-    """All results as Markdown: mean over the seeds, and in brackets the single ones."""
+    """All results as Markdown: mean over the seeds, and in brackets the single ones where they differ."""
 
     def cell(values: Sequence[float]) -> str:
-        shown = " ".join(f"{value:.3g}" for value in values)
-        return f"{np.mean(values):.3g} ({shown})" if len(values) > 1 else shown
+        shown = [f"{value:.3g}" for value in values]
+        return shown[0] if len(set(shown)) == 1 else f"{np.mean(values):.3g} ({' '.join(shown)})"
 
     def load(name: str) -> list[Any]:
         paths = [study.folder / "results" / f"{name}_{seed}.json" for seed in seeds]

@@ -26,10 +26,10 @@ import torch
 
 from xecgnn.config import InpaintConfig, TrainConfig, build_model
 from xecgnn.data import EventArrays, TreeWriter
+from xecgnn.data.writer import layout_of
 from xecgnn.detector import load_detector
 from xecgnn.inference import FillConfig, InferConfig, fill_file, load_predictor, predict_files
 from xecgnn.inference.faces import split_faces
-from xecgnn.inference.stream import layout_of
 from xecgnn.names import FEATURES
 from xecgnn.simulation import simulate_events
 from xecgnn.training.checkpoint import KEY, PREFIX, describe_run, load_model

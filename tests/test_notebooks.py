@@ -30,7 +30,7 @@ def test_no_output_is_stored(notebook):
 
 
 def test_runs_without_network(notebook, tmp_path):
-    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": tmp_path}}).execute()
+    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
     outputs = [output.data for cell in notebook.cells for output in cell.get("outputs", ()) if "data" in output]
     assert any("image/png" in data for data in outputs)
     html = " ".join(data.get("text/html", "") for data in outputs)

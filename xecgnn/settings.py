@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-__all__ = ["ConfigError", "Settings", "read_yaml", "validated"]
+__all__ = ["ConfigError", "Settings", "flattened", "read_yaml", "validated"]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -52,6 +52,14 @@ def validated(cls: type[ModelT], values: Mapping[str, Any]) -> ModelT:
         return cls(**values)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(cls, problem) for problem in error.errors())) from None
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names: {"training.lr": 0.0003}."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _explain(cls: type[BaseModel], problem: Mapping[str, Any]) -> str:

@@ -13,10 +13,10 @@ from xecgnn.cli.fill import main
 from xecgnn.config import InpaintConfig, build_model
 from xecgnn.data import TreeWriter
 from xecgnn.data.parts import read_portions
+from xecgnn.data.writer import layout_of
 from xecgnn.detector import Detector
 from xecgnn.inference import FillConfig, fill_file, stream
 from xecgnn.inference.faces import join_faces, split_faces
-from xecgnn.inference.stream import layout_of
 from xecgnn.names import INVALID_LIMIT, INVALID_VALUE
 from xecgnn.simulation import simulate_events
 from xecgnn.training.checkpoint import load_model

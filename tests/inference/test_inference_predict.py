@@ -11,9 +11,10 @@ import uproot
 from xecgnn.cli.infer import main
 from xecgnn.data import TreeWriter, build_batch, read_events
 from xecgnn.data.parts import read_portions
+from xecgnn.data.writer import layout_of
 from xecgnn.export.metadata import weights_hash
 from xecgnn.inference import CheckpointPredictor, InferConfig, predict_files, stream
-from xecgnn.inference.stream import file_hash, layout_of
+from xecgnn.inference.stream import file_hash
 from xecgnn.models import XECModel
 
 

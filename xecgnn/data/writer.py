@@ -14,7 +14,7 @@ import numpy as np
 from xecgnn.names import TREE
 from xecgnn.output import completed
 
-__all__ = ["BASKET_EVENTS", "CompressionName", "TreeWriter"]
+__all__ = ["BASKET_EVENTS", "CompressionName", "TreeWriter", "layout_of"]
 
 CompressionName = Literal["zstd", "lz4", "zlib", "none"]
 
@@ -108,6 +108,11 @@ class TreeWriter:
             self._stack.__exit__(*sys.exc_info())
             raise
         self._stack.__exit__(kind, error, traceback)
+
+
+def layout_of(columns: Mapping[str, np.ndarray]) -> dict[str, tuple[str, int]]:
+    """Branches that hold these columns, (E,) or (E, width), as ``TreeWriter`` takes them."""
+    return {name: (array.dtype.str, 1 if array.ndim == 1 else array.shape[1]) for name, array in columns.items()}
 
 
 def _shape(width: int, *events: int) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +68,7 @@ def error_panels(top: Axes, bottom: Axes, label: str, methods: Sequence[Method],
     window = (0.0, 1.5 * max(quantiles) or 1.0)
     steps(top, errors, window, [method.color for method in methods], labels)
     x = np.linspace(*window, 200)
-    for method, values, style in zip(methods, errors, STYLES, strict=False):
+    for method, values, style in zip(methods, errors, cycle(STYLES), strict=False):
         bottom.plot(x, np.searchsorted(np.sort(values), x) / len(values), color=method.color, ls=style)
     bottom.axhline(QUANTILE, color=GREY, lw=0.8, ls=":")
     top.set_xlabel(label)
@@ -129,7 +130,7 @@ def steps(
 ) -> None:
     """Histograms as outlines, the first one filled; head room for the legend."""
     edges = np.linspace(*window, 61)
-    for sample, color, label, style in zip(values, colors, labels, STYLES, strict=False):
+    for sample, color, label, style in zip(values, colors, labels, cycle(STYLES), strict=False):
         counts = np.histogram(sample, edges)[0]
         if sample is values[0]:
             ax.stairs(counts, edges, color=color, alpha=0.25, fill=True)

@@ -103,10 +103,9 @@ def write_csv(path: Path, columns: Mapping[str, NDArray] | Iterable[Mapping[str,
 
 def write_root(path: Path, columns: Mapping[str, NDArray]) -> None:
     """The same columns as branches of a tree, with several values per entry where there are several."""
-    from xecgnn.data.writer import TreeWriter
+    from xecgnn.data.writer import TreeWriter, layout_of
 
-    branches = {name: (str(array.dtype), 1 if array.ndim == 1 else array.shape[1]) for name, array in columns.items()}
-    with TreeWriter(path, branches) as writer:
+    with TreeWriter(path, layout_of(columns)) as writer:
         writer.write(columns)
 
 

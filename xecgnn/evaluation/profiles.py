@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,7 @@ def _profile_pages(
 def build_methods(task: Task, predictions: Mapping[str, NDArray], target: torch.Tensor) -> list[Method]:
     """Residuals and errors of each prediction against the target (E, width), float64."""
     methods = []
-    for (title, values), (color, marker) in zip(predictions.items(), LOOKS, strict=False):
+    for (title, values), (color, marker) in zip(predictions.items(), cycle(LOOKS), strict=False):
         predicted = torch.as_tensor(values).double().reshape(target.shape)
         arrays = task.shown(predicted), task.residuals(predicted, target), task.errors(predicted, target)
         methods.append(Method(title, color, marker, *(array.numpy() for array in arrays)))

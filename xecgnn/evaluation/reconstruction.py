@@ -70,14 +70,14 @@ def write_sensor_predictions(
     Branches: run, event where known; npho, relative_time as read; masked; pred_npho and, if it is predicted,
     pred_relative_time, `INVALID_VALUE` where the sensor was not masked.
     """
-    from xecgnn.data.writer import TreeWriter
+    from xecgnn.data.writer import TreeWriter, layout_of
 
     writer: TreeWriter | None = None
     with ExitStack() as stack:
         for events in reconstructions(model, masker, loader, seed, max_events):
             columns = _columns(events)
             if writer is None:
-                layout = {name: (str(a.dtype), a.shape[1] if a.ndim > 1 else 1) for name, a in columns.items()}
+                layout = layout_of(columns)
                 writer = stack.enter_context(TreeWriter(path, layout))
             writer.write(columns)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import logging
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
+
+from xecgnn.settings import flattened
 
 __all__ = ["Run", "badness", "is_ranked", "read_run"]
 
@@ -66,7 +67,8 @@ def read_run(run: str, mlflow_uri: str) -> Run:
         return _read_mlflow(run, mlflow_uri)
     if not (folder / SETTINGS).is_file():
         raise ValueError(f"{run}: there is no {SETTINGS} in it, it is not the folder of a run")
-    settings = _flat(yaml.safe_load((folder / SETTINGS).read_text()) or {})
+    values = flattened(yaml.safe_load((folder / SETTINGS).read_text()) or {})
+    settings = {name: str(value) for name, value in values.items()}
     table = folder / METRICS
     return Run(folder.resolve().name, settings, _read_table(table) if table.is_file() else {})
 
@@ -110,10 +112,3 @@ def _read_mlflow(name: str, uri: str) -> Run:
         if values and metric != "epoch":
             history[MLFLOW_NAMES.get(metric, metric)] = values
     return Run(str(found[0].info.run_name), dict(data.params), history)
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": str(value)}
-    return flat

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import cycle
 
 import numpy as np
 import torch
@@ -56,7 +57,7 @@ def _distributions(task: Task, sample: PredictedSample, footer: str) -> Figure:
     sigmas, truth = sample.sigmas[task.name], sample.truth.get(task.branch)
     figure = new_page("Predictions" + (" and their uncertainties" if sigmas else ""), footer)
     shown = {title: _shown(task, values) for title, values in sample.predictions[task.name].items()}
-    colors = {title: color for title, (color, _) in zip(shown, LOOKS, strict=False)} | {"truth": TRUTH_LOOK}
+    colors = {title: color for title, (color, _) in zip(shown, cycle(LOOKS), strict=False)} | {"truth": TRUTH_LOOK}
     if truth is not None:
         shown["truth"] = _shown(task, truth.reshape(len(truth), -1).astype(np.float64))
     axes = task.axes or (Axis("class", f"{task.branch}, likeliest class", "1", 1.0),)
@@ -102,7 +103,7 @@ def _histogram(ax: Axes, values: Mapping[str, Array], label: str, colors: Mappin
 def _pull_page(task: Task, sample: PredictedSample, footer: str) -> Figure:
     """Per quantity: pulls beside the unit Gaussian, and the residuals' width against the predicted one."""
     axes, predictions, truth = pull_axes(task), sample.predictions[task.name], sample.truth[task.branch]
-    looks = dict(zip(predictions, LOOKS, strict=False))
+    looks = dict(zip(predictions, cycle(LOOKS), strict=False))
     found = {title: pulls(task, predictions[title], sigma, truth) for title, sigma in sample.sigmas[task.name].items()}
     found = {title: arrays for title, arrays in found.items() if len(arrays[0])}
     figure = new_page("Pulls, and whether a large sigma means a large error", footer)

@@ -16,9 +16,10 @@ from xecgnn.data.config import Paths, ReaderConfig
 from xecgnn.data.files import OPTIONAL, common_columns, scan_files
 from xecgnn.data.parts import read_portions
 from xecgnn.data.reader import TreeReader
+from xecgnn.data.writer import layout_of
 from xecgnn.evaluation.predictions import write_csv
 from xecgnn.inference.predictor import Predictor, load_predictor
-from xecgnn.inference.stream import Columns, Job, file_hash, layout_of, run_job
+from xecgnn.inference.stream import Columns, Job, file_hash, run_job
 from xecgnn.names import BRANCHES, FEATURES, IDENTIFIERS, NPHO, RELATIVE_TIME, TARGETS, is_valid
 from xecgnn.output import check_new
 from xecgnn.tasks import Task, TasksConfig, build_tasks

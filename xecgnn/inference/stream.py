@@ -27,7 +27,7 @@ from xecgnn.data.config import ReaderConfig
 from xecgnn.data.parts import Layout, PartFiles
 from xecgnn.data.reader import BadFileError, FileScan, TreeReader
 
-__all__ = ["Columns", "Job", "ahead", "file_hash", "in_order", "layout_of", "run_job"]
+__all__ = ["Columns", "Job", "ahead", "file_hash", "in_order", "run_job"]
 
 log = logging.getLogger(__name__)
 
@@ -244,11 +244,6 @@ def _signature(job: Job) -> dict[str, str]:
         found = f"{status.st_size} bytes of {status.st_mtime_ns}, {scan.num_entries} events"
         signature[f"input {number}"] = f"{scan.path.resolve()} ({found})"
     return signature
-
-
-def layout_of(columns: Mapping[str, np.ndarray]) -> Layout:
-    """Branches that hold these columns, as `TreeWriter` takes them."""
-    return {name: (array.dtype.str, 1 if array.ndim == 1 else array.shape[1]) for name, array in columns.items()}
 
 
 def file_hash(path: Path) -> str:

@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelChec
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from xecgnn.settings import flattened
 from xecgnn.training.config import LoggingConfig, TrainingConfig
 from xecgnn.training.ema import WarmEMA
 from xecgnn.training.metrics import METRICS, MetricsCallback
@@ -106,7 +107,7 @@ def build_loggers(
             )
             _ = store.experiment, store.run_id
         if run_id is None:
-            store.log_hyperparams(_flatten(params))
+            store.log_hyperparams(flattened(params))
         loggers.append(store)
     return loggers
 
@@ -213,13 +214,6 @@ def _precision(amp: str, accelerator: str) -> Any:
     if amp == "auto":
         amp = "bf16" if accelerator == "gpu" and torch.cuda.is_bf16_supported() else "none"
     return {"none": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[amp]
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat.update(_flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
-    return flat
 
 
 class _ProgressBar(TQDMProgressBar):
