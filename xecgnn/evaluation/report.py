@@ -110,5 +110,5 @@ def _read_events(path: Path, detector: Detector) -> list[Columns]:
     """All branches of each event."""
     with TreeReader(path, ReaderConfig()) as reader:
         reader.scan(FEATURES, detector.num_sensors)
-        columns = {name: reader.read_branch(name, 0, reader.num_entries) for name in reader.layout()[0]}
+        columns = reader.load(reader.layout()[0])
     return [{name: values[row] for name, values in columns.items()} for row in range(reader.num_entries)]

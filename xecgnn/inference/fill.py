@@ -136,36 +136,32 @@ class _Fill:
             readings, mask = self.model.fill(readings, split_faces(self.detector, dead))
             npho, time = join_faces(self.detector, readings).cpu().numpy().transpose(2, 0, 1)
             filled = join_faces(self.detector, mask).cpu().numpy()
-        filled = filled & _valid(npho)  # a prediction that overflows fills nothing
-        return npho, np.where(_valid(time), time, np.float32(INVALID_VALUE)), filled
+        filled = filled & is_valid(npho)  # a prediction that overflows fills nothing
+        return npho, np.where(is_valid(time), time, np.float32(INVALID_VALUE)), filled
 
 
 def _by_ratio(source: NDArray, partner: NDArray, filled: Mask) -> NDArray[np.float64]:
     """`partner` (B, S) as it follows from `source`, by their ratio in the brightest sensor that was read."""
     there, partner_there, known = _reference(source, partner, filled, np.abs(source))
-    return _where_known(known & _valid(source), source * (partner_there / there))
+    return _where_known(known & is_valid(source), source * (partner_there / there))
 
 
 def _by_offset(source: NDArray, partner: NDArray, filled: Mask) -> NDArray[np.float64]:
     """`partner` (B, S) as it follows from `source`, by their difference in the sensor nearest to zero (exact there)."""
     there, partner_there, known = _reference(source, partner, filled, -np.abs(source))
-    return _where_known(known & _valid(source), source + (partner_there - there))
+    return _where_known(known & is_valid(source), source + (partner_there - there))
 
 
 def _reference(source: NDArray, partner: NDArray, filled: Mask, score: NDArray) -> tuple[NDArray, NDArray, Mask]:
     """`source`, `partner` in the sensor of each event with the best score among those read; if there is any; (B, 1)."""
-    usable = ~filled & _valid(source) & _valid(partner)
+    usable = ~filled & is_valid(source) & is_valid(partner)
     best = np.where(usable, score, -np.inf).argmax(1)[:, None]
     there, partner_there, known = (np.take_along_axis(array, best, 1) for array in (source, partner, usable))
     return there.astype(np.float64), partner_there.astype(np.float64), known
 
 
 def _where_known(known: Mask, values: NDArray) -> NDArray:
-    return np.where(known & _valid(values), values, INVALID_VALUE)
-
-
-def _valid(values: NDArray) -> Mask:
-    return is_valid(values)  # False for NaN
+    return np.where(known & is_valid(values), values, INVALID_VALUE)
 
 
 def _digest(dead: NDArray[np.int64] | None) -> str:
