@@ -46,6 +46,8 @@ BRANCHES: dict[str, Branch] = {
     "emiAng": Branch(2, "float32", "rad", "theta, phi of the emission direction"),
     "emiVec": Branch(3, "float32", "", "emission direction as a unit vector"),
     "energyTruth": Branch(1, "float32", "GeV", "photon energy"),
+    "edepTruth": Branch(1, "float32", "GeV", "energy that the photon left in the xenon"),
+    "centroidTruth": Branch(3, "float32", "cm", "x, y, z of the centroid of that energy"),
     "timeTruth": Branch(1, "float32", "s", "time of the first interaction, on the zero of relative_time"),
     "uvwTruth": Branch(3, "float32", "cm", "first interaction point in detector coordinates"),
     "xyzTruth": Branch(3, "float32", "cm", "first interaction point"),

@@ -19,7 +19,7 @@ def showers(position: np.ndarray, energy: np.ndarray | None = None, time: np.nda
     """Showers from deposits (P, D, 3) cm, by default of 1 MeV at 0 ns."""
     energy = np.ones(position.shape[:2]) if energy is None else energy
     time = np.zeros(position.shape[:2]) if time is None else time
-    return Showers(position[:, 0], time[:, 0], position, energy, time)
+    return Showers(position, energy, time, energy.sum(axis=1), position.mean(axis=1))
 
 
 def model(detector: Detector, constants: Constants = CLEAR) -> LightModel:

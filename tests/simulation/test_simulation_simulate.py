@@ -42,16 +42,21 @@ def test_truths_agree_with_each_other(events: EventArrays, mini: Detector) -> No
     assert events.energyTruth.max() <= 0.060
 
 
-def test_total_npho_is_linear_in_energy(mini: Detector) -> None:
-    """Light / energy does not depend on energy if the profile does not."""
-    constants = replace(Constants(), critical_energy=1e9)
-    events = simulate_events(mini, 1600, seed=2, constants=constants)
+def test_total_npho_is_linear_in_the_deposited_energy(events: EventArrays) -> None:
+    """Light / energy does not depend on energy."""
     chosen = (np.abs(events.uvwTruth) < [15, 40, 8]).all(axis=1)
-    energy, total = events.energyTruth[chosen] * 1e3, events.npho[chosen].sum(axis=1)
-    assert np.corrcoef(energy, total)[0, 1] > 0.9
+    energy, total = events.edepTruth[chosen] * 1e3, events.npho[chosen].sum(axis=1)
+    assert np.corrcoef(energy, total)[0, 1] > 0.85
     bins = np.digitize(energy, [30, 45])
     per_mev = [(total / energy)[bins == index].mean() for index in range(3)]
-    np.testing.assert_allclose(per_mev, np.mean(per_mev), rtol=0.03)  # position makes 12 % per event
+    np.testing.assert_allclose(per_mev, np.mean(per_mev), rtol=0.05)  # position makes 12 % per event
+
+
+def test_deposits_and_their_centroid(events: EventArrays) -> None:
+    assert (events.edepTruth <= events.energyTruth * (1 + 1e-6)).all()
+    assert 0.8 < np.mean(events.edepTruth / events.energyTruth) < 0.99
+    distance = np.linalg.norm(events.centroidTruth - events.xyzTruth, axis=1)
+    assert 2 < np.nanmedian(distance) < 6
 
 
 def test_light_centroid_follows_u_and_v(events: EventArrays, mini: Detector) -> None:
@@ -116,6 +121,12 @@ def test_npho_is_light_over_efficiency(mini: Detector) -> None:
     assert better == pytest.approx(total, rel=4e-3)  # 2 million photo-electrons, and some light of the highest readings
 
 
+def test_blocks_follow_each_other(mini: Detector, events: EventArrays) -> None:
+    """The second block differs from the first, and the pieces of both are in order."""
+    assert simulate_events(mini, 1100, seed=5, all_branches=True) == events[:1100]
+    assert not np.array_equal(events.npho[:576], events.npho[1024:])
+
+
 @pytest.mark.parametrize("pileup", [False, True])
 def test_same_seed_same_events(mini: Detector, pileup: bool) -> None:
     """Whatever the number of events or threads; another seed gives others."""
@@ -135,7 +146,7 @@ def test_pileup(mini: Detector) -> None:
     counts = events.n_gamma
     assert set(counts) == {0, 1, 2, 3, 4}
     empty = counts == 0
-    for name in ("emiAng", "emiVec", "energyTruth", "timeTruth", "uvwTruth", "xyzTruth", "xyzVTX"):
+    for name in ("emiAng", "emiVec", "energyTruth", "edepTruth", "timeTruth", "uvwTruth", "xyzTruth", "xyzVTX"):
         np.testing.assert_array_equal(np.isnan(events[name]).reshape(640, -1).any(axis=1), empty)
     np.testing.assert_allclose(events.energyTruth[~empty], 0.05283, rtol=1e-6)
     assert (events.relative_time[empty] > INVALID_LIMIT).all()

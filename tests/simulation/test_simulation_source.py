@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from xecgnn.detector import Detector
-from xecgnn.simulation.constants import SPEED_OF_LIGHT, Constants
-from xecgnn.simulation.shower import draw_showers
+from xecgnn.simulation.constants import Constants
 from xecgnn.simulation.source import Photons, draw_photons
 from xecgnn.simulation.volume import XenonVolume
 
@@ -17,7 +14,7 @@ CONSTANTS = Constants()
 
 def photons(detector: Detector, sample: str, pileup: bool = False, seed: int = 3) -> Photons:
     rng = np.random.default_rng(seed)
-    return draw_photons(rng, detector, XenonVolume(detector), COUNT, sample, pileup, CONSTANTS)  # type: ignore[arg-type]
+    return draw_photons(rng, detector, XenonVolume(detector), COUNT, sample, None, pileup, CONSTANTS)  # type: ignore[arg-type]
 
 
 def test_volume_is_bounded_by_the_faces(meg2: Detector) -> None:
@@ -86,45 +83,15 @@ def test_unknown_sample_is_an_error(mini: Detector) -> None:
         photons(mini, "cosmic")
 
 
-def test_conversion_depth_is_exponential_in_the_xenon(mini: Detector) -> None:
-    """Along the photon, with mean 9/7 X0 where the xenon behind is deep; never outside."""
-    volume, rays = XenonVolume(mini), photons(mini, "uniform")
-    shower = draw_showers(np.random.default_rng(0), rays, volume, CONSTANTS)
-    assert (volume.depth(shower.conversion) > -0.05).all()
-    depth = ((shower.conversion - rays.entrance) * rays.direction).sum(axis=1)
-    deep = volume.path_length(rays.entrance, rays.direction) > 35
-    mean = 9 / 7 * CONSTANTS.radiation_length
-    assert depth[deep].mean() == pytest.approx(mean, rel=4 / np.sqrt(deep.sum()))
-    flight = np.linalg.norm(shower.conversion - rays.vertex, axis=1)
-    np.testing.assert_allclose(shower.conversion_time, rays.start + flight / SPEED_OF_LIGHT)
-
-
-def test_shower_points_along_the_photon(mini: Detector) -> None:
-    """90 % of the energy within a Moliere radius of the axis, deeper with more energy, centred on the direction."""
-    volume, rays = XenonVolume(mini), photons(mini, "uniform")
-    shower = draw_showers(np.random.default_rng(0), rays, volume, CONSTANTS)
-    offset = shower.position - shower.conversion[:, None]
-    along = (offset * rays.direction[:, None]).sum(axis=-1)
-    across = np.linalg.norm(offset - along[..., None] * rays.direction[:, None], axis=-1)
-    assert (across < CONSTANTS.moliere_radius).mean() == pytest.approx(0.90, abs=0.02)
-    assert (along > 0).all()
-    assert along[rays.energy > 50].mean() > 1.2 * along[rays.energy < 20].mean()
-    axis = offset.mean(axis=1)
-    cosine = (axis * rays.direction).sum(axis=1) / np.linalg.norm(axis, axis=1)
-    assert np.degrees(np.arccos(np.median(cosine))) < 8
-
-
-def test_leakage_is_lost_and_length_fluctuates(mini: Detector) -> None:
-    volume, rays = XenonVolume(mini), photons(mini, "uniform")
-    shower = draw_showers(np.random.default_rng(0), rays, volume, CONSTANTS)
-    inside = volume.depth(shower.position) > 0
-    np.testing.assert_array_equal(shower.energy > 0, inside)
-    contained = shower.energy.sum(axis=1) / rays.energy
-    assert 0.9 < contained.mean() < 0.99
-    assert contained.max() == pytest.approx(1)
-
-    def length_spread(constants: Constants) -> float:
-        shower = draw_showers(np.random.default_rng(0), rays, volume, constants)
-        return np.linalg.norm(shower.position - shower.conversion[:, None], axis=-1).mean(axis=1).std()
-
-    assert length_spread(CONSTANTS) > 1.3 * length_spread(replace(CONSTANTS, shape_spread=0.0, length_spread=0.0))
+def test_lines_and_ranges(mini: Detector) -> None:
+    """Each as often as the others; in the signal sample for the first photon of an event."""
+    volume, rng = XenonVolume(mini), np.random.default_rng(0)
+    lines = [(17.6, 17.6), (54.9, 54.9), (70.0, 90.0)]
+    energy = draw_photons(rng, mini, volume, 3000, "uniform", lines, False, CONSTANTS).energy
+    shares = [((low <= energy) & (energy <= high)).mean() for low, high in lines]
+    np.testing.assert_allclose(shares, 1 / 3, atol=0.03)
+    assert np.ptp(energy[energy > 60]) > 19
+    piled = draw_photons(rng, mini, volume, 3000, "signal", [(54.9, 54.9)], True, CONSTANTS)
+    first = np.diff(piled.event, prepend=-1) > 0
+    assert (piled.energy[first] == 54.9).all()
+    assert (piled.energy[~first] < 52.83).all()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import uproot
 
+from xecgnn.cli.simulate import main
 from xecgnn.detector import Detector
 from xecgnn.names import BRANCHES, TREE
 from xecgnn.simulation import SimulationConfig, simulate_events, write_simulation
@@ -65,3 +66,30 @@ def test_nothing_is_left_behind_by_a_failure(tmp_path, monkeypatch) -> None:
 def test_progress_bar_counts_events(tmp_path, capsys) -> None:
     write_simulation(config(tmp_path / "events.root"), progress=True)
     assert "70/70" in capsys.readouterr().err
+
+
+def test_energy_lines_and_ranges(tmp_path) -> None:
+    path = tmp_path / "lines.root"
+    simulate = ["--detector", "mini", "--events", "60", "--output", str(path), "--energy"]
+    main([*simulate, "0.0176", "0.0549", "0.07:0.1"])
+    with uproot.open(path) as file:
+        energy = file[TREE]["energyTruth"].array(library="np")
+    lines = np.isclose(energy, 0.0176) | np.isclose(energy, 0.0549)
+    assert 0.3 < lines.mean() < 0.95
+    assert ((energy[~lines] > 0.07) & (energy[~lines] < 0.1)).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("high", "energy: expected GeV as NUMBER or LOW:HIGH, found 'high'"),
+        ("0.01:0.02:0.03", "found '0.01:0.02:0.03'"),
+        ("52.83", "photon energies must be 0.001 to 0.1 GeV, lower end first, found 52.83 GeV"),
+        ("0.06:0.015", "lower end first, found (0.06, 0.015) GeV"),
+    ],
+)
+def test_impossible_energies(tmp_path, capsys, value: str, message: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["--detector", "mini", "--output", str(tmp_path / "a.root"), "--energy", value])
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 import xecgnn
+from xecgnn import threads
 from xecgnn.data.blocks import Block, cut_blocks
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.parts import Layout, PartFiles
 from xecgnn.data.reader import BadFileError, FileScan, TreeReader
+from xecgnn.threads import ahead
 
 __all__ = ["Columns", "Job", "ahead", "file_hash", "in_order", "run_job"]
 
@@ -116,42 +117,14 @@ def run_job(
     return events
 
 
-def ahead(items: Generator[T], depth: int) -> Generator[T]:
-    """The same items, made in a thread while the caller works; at most `depth` of them wait, or are being made.
-
-    An exception in `items` is raised here once. To be closed if left early: then the thread ends after its item.
-    """
-    end = object()
-    with closing(items), ThreadPoolExecutor(1) as pool:
-        waiting = [pool.submit(next, items, end) for _ in range(depth)]
-        try:
-            while (item := waiting.pop(0).result()) is not end:
-                waiting.append(pool.submit(next, items, end))
-                yield item  # type: ignore[misc]
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
 def in_order(function: Callable[[S], T], items: Generator[S], workers: int, depth: int) -> Generator[T]:
-    """`function` of each item, in the order of the items; at most `depth` wait, or are being made by the workers.
-
-    Several workers use one PyTorch thread each. To be closed if left early: then the threads end after their items.
-    """
+    """`threads.in_order`, in which several workers use one PyTorch thread each."""
     before = torch.get_num_threads()
-    one_thread: dict[str, Any] = {"initializer": torch.set_num_threads, "initargs": (1,)} if workers > 1 else {}
-    waiting: deque[Future[T]] = deque()
-    with closing(items), ThreadPoolExecutor(workers, **one_thread) as pool:
+    one_thread = partial(torch.set_num_threads, 1) if workers > 1 else None
+    with closing(threads.in_order(function, items, workers, depth, one_thread)) as results:
         try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) >= depth:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            yield from results
         finally:
-            for future in waiting:
-                future.cancel()
             torch.set_num_threads(before)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from xecgnn.data.writer import CompressionName
 from xecgnn.settings import Settings
@@ -22,8 +23,14 @@ class SimulationConfig(Settings):
         description="uniform: 15-60 MeV, any entrance point, direction within 45 deg of the normal; "
         "signal: 52.83 MeV from the target",
     )
+    energy: list[str] = Field(
+        [], description="lines or LOW:HIGH ranges in GeV, up to 0.1, each as often as the others (none: of the sample)"
+    )
     events: int = Field(1000, ge=1, description="number of events")
     seed: int = Field(0, ge=0, le=MAX_SEED, description="seed, also the run number; same seed, same file")
+    deposits: Path | None = Field(
+        None, description="ROOT file with the deposits of another program (docs/simulation.md): its light and readout"
+    )
     detector: str = Field("meg2", description="name of a detector or path of its YAML file")
     pileup: bool = Field(False, description="0 to 4 photons per event (truth n_gamma) instead of one")
     dead_channels: Path | None = Field(None, description="text file with the ids of dead sensors, # for comments")
@@ -31,3 +38,41 @@ class SimulationConfig(Settings):
     all_branches: bool = Field(False, description="also write relative_npho and time")
     output: Path = Field(Path("simulated.root"), description="ROOT file to write")
     overwrite: bool = Field(False, description="replace an output file that exists")
+
+    @field_validator("energy", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        """A YAML file has numbers."""
+        return [str(item) for item in value] if isinstance(value, list | tuple) else value
+
+    @field_validator("energy")
+    @classmethod
+    def _readable(cls, value: list[str]) -> list[str]:
+        for item in value:
+            _energy(item)
+        return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        given = {"sample", "energy", "events", "pileup"} & self.model_fields_set
+        if self.deposits is not None and given:
+            raise ValueError(f"deposits come with their photons: --deposits excludes --{sorted(given)[0]}")
+        return self
+
+    @property
+    def energies(self) -> list[float | tuple[float, float]] | None:
+        """`energy` as numbers, in GeV."""
+        return [_energy(item) for item in self.energy] or None
+
+
+def _energy(item: str) -> float | tuple[float, float]:
+    """A line or a range in GeV."""
+    try:
+        numbers = [float(part) for part in item.split(":")]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 1:
+        return numbers[0]
+    if len(numbers) == 2:
+        return numbers[0], numbers[1]
+    raise ValueError(f"expected GeV as NUMBER or LOW:HIGH, found {item!r}")

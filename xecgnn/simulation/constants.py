@@ -34,17 +34,8 @@ class Constants:
     time_spread: float = 10.0  # ns, photons start uniformly within +- this of the trigger (chosen)
     max_photons: int = 4  # per event with pile-up; 0 to this, equally often (chosen: balanced classes)
 
-    # Shower
-    radiation_length: float = 2.87  # cm, liquid xenon
-    critical_energy: float = 11.7  # MeV, electrons in xenon (Particle Data Group tables)
-    longitudinal_scale: float = 0.5  # b of the profile t^(a-1) exp(-b t), t in radiation lengths (Particle Data Group)
-    shape_spread: float = 0.2  # event-by-event spread of ln a (chosen: high-energy fits do not reach down here)
-    length_spread: float = 0.25  # event-by-event spread of ln(1/b) (chosen)
-    moliere_radius: float = 5.0  # cm, holds 90 % of the energy
-    core_per_moliere: float = 0.30  # lateral core radius at the mean depth / Moliere radius: makes those 90 %
-    num_deposits: int = 40  # point-like deposits that stand for one shower
-
     # Light
+    num_deposits: int = 64  # of equal energy, stand for one shower in the light
     light_yield: float = 4.0e4  # photons per MeV
     light_speed: float = 18.6  # cm/ns, 175 nm in liquid xenon
     absorption_length: float = 200.0  # cm; above 100 after purification (chosen)

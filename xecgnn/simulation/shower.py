@@ -1,79 +1,101 @@
-"""Conversion of a photon in the xenon and the electromagnetic shower that follows, as point-like deposits."""
+"""Showers of photons in a detector: first interaction, cascade, and the deposits that stand for it in the light."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xecgnn.simulation.cascade import develop, mean_free_path
 from xecgnn.simulation.constants import SPEED_OF_LIGHT, Constants
+from xecgnn.simulation.particles import rotated
 from xecgnn.simulation.source import Photons
 from xecgnn.simulation.volume import XenonVolume
 
-__all__ = ["Showers", "draw_showers"]
+__all__ = ["Interactions", "Showers", "Steps", "draw_showers", "represent"]
 
 Floats = NDArray[np.float64]
 
-_PAIR_LENGTH = 9 / 7  # radiation lengths, mean free path of a photon for pair production at high energy
-_MAX_TAIL = 0.99  # cut of the lateral distribution, whose mean radius would not exist otherwise
+
+class Interactions(NamedTuple):
+    """First interactions of P photons."""
+
+    position: Floats  # [P, 3] cm
+    time: Floats  # [P] ns
+
+
+class Steps(NamedTuple):
+    """D places where P photons left energy, in the frame of the detector."""
+
+    photon: NDArray[np.int64]  # [D] ascending
+    position: Floats  # [D, 3] cm
+    energy: Floats  # [D] MeV
+    time: Floats  # [D] ns
 
 
 @dataclass(frozen=True)
 class Showers:
-    """P showers of D deposits."""
+    """P showers, each seen as D deposits of equal energy."""
 
-    conversion: Floats  # [P, 3] cm, first interaction point
-    conversion_time: Floats  # [P] ns
     position: Floats  # [P, D, 3] cm
-    energy: Floats  # [P, D] MeV, 0 for a deposit that left the xenon
+    energy: Floats  # [P, D] MeV, 0 where nothing was left in the xenon
     time: Floats  # [P, D] ns
+    deposited: Floats  # [P] MeV left in the xenon
+    centroid: Floats  # [P, 3] cm, mean position of that energy; NaN where there is none
+
+    def __getitem__(self, photons: slice) -> Showers:
+        return Showers(*(getattr(self, name)[photons] for name in self.__dataclass_fields__))
 
 
-def draw_showers(rng: np.random.Generator, photons: Photons, volume: XenonVolume, constants: Constants) -> Showers:
-    """Convert each photon and develop its shower along its direction.
+def draw_showers(rng: np.random.Generator, photons: Photons, volume: XenonVolume) -> tuple[Interactions, Steps]:
+    """First interactions of photons and the cascades that follow.
 
-    The conversion depth is exponential with 9/7 radiation lengths, on condition that it lies in the xenon. From there,
-    in depth t along the photon (radiation lengths), dE/dt ~ t^(a-1) exp(-b t) with a = 1 + b t_max and
-    t_max = ln(E / E_critical) - 1/2; a and b vary from event to event. The distance r to the axis has the density
-    2 r c^2 / (r^2 + c^2)^2 with a core c that grows with depth: the shower is a cone with its tip at the conversion.
-    (Profile: Particle Data Group, "Passage of particles through matter"; lateral form: Grindhammer and Peters,
-    arXiv:hep-ex/0001020.) Deposits share the energy equally; those that leave the xenon are lost.
+    The depth is exponential, on condition that it lies in the xenon. The cascade develops as in unbounded xenon; what
+    it leaves outside is not seen, and a particle that comes back is not stopped on its way.
     """
-    count, deposits = len(photons), constants.num_deposits
-    length = constants.radiation_length
-
-    mean_path = _PAIR_LENGTH * length
+    mean_path = mean_free_path(photons.energy)
     reachable = -np.expm1(-volume.path_length(photons.entrance, photons.direction) / mean_path)
-    depth = -mean_path * np.log1p(-rng.random(count) * reachable)
-    conversion = photons.entrance + depth[:, None] * photons.direction
-    flight = np.linalg.norm(conversion - photons.vertex, axis=1)
-    conversion_time = photons.start + flight / SPEED_OF_LIGHT
-
-    t_max = np.maximum(np.log(photons.energy / constants.critical_energy) - 0.5, 0)
-    a = (1 + constants.longitudinal_scale * t_max) * np.exp(constants.shape_spread * rng.standard_normal(count))
-    scale = length / constants.longitudinal_scale * np.exp(constants.length_spread * rng.standard_normal(count))  # cm
-    along = rng.standard_gamma(np.broadcast_to(a[:, None], (count, deposits))) * scale[:, None]  # [P, D]
-
-    core = constants.core_per_moliere * constants.moliere_radius * along / (a * scale)[:, None]
-    tail = _MAX_TAIL * rng.random((count, deposits))
-    radius = core * np.sqrt(tail / (1 - tail))
-    azimuth = rng.uniform(-np.pi, np.pi, (count, deposits))
-    side, up = _perpendicular(photons.direction)
-    offset = (
-        along[..., None] * photons.direction[:, None]
-        + (radius * np.cos(azimuth))[..., None] * side[:, None]
-        + (radius * np.sin(azimuth))[..., None] * up[:, None]
-    )  # [P, D, 3]
-    position = conversion[:, None] + offset
-    energy = np.where(volume.depth(position) > 0, photons.energy[:, None] / deposits, 0.0)
-    time = conversion_time[:, None] + np.linalg.norm(offset, axis=-1) / SPEED_OF_LIGHT
-    return Showers(conversion, conversion_time, position, energy, time)
+    depth = -mean_path * np.log1p(-rng.random(len(photons)) * reachable)
+    first = photons.entrance + depth[:, None] * photons.direction
+    flight = np.linalg.norm(first - photons.vertex, axis=1)
+    interactions = Interactions(first, photons.start + flight / SPEED_OF_LIGHT)
+    deposits = develop(rng, photons.energy)
+    steps = Steps(
+        photon=deposits.event,
+        position=first[deposits.event] + rotated(deposits.position, photons.direction[deposits.event]),
+        energy=deposits.energy,
+        time=interactions.time[deposits.event] + deposits.path / SPEED_OF_LIGHT,
+    )
+    return interactions, steps
 
 
-def _perpendicular(direction: Floats) -> tuple[Floats, Floats]:
-    """Two unit vectors (P, 3) at right angles to unit vectors (P, 3) and to each other."""
-    # Photons enter through a face along the beam, so none flies along z.
-    side = np.cross(direction, [0.0, 0.0, 1.0])
-    side /= np.linalg.norm(side, axis=1, keepdims=True)
-    return side, np.cross(direction, side)
+def represent(
+    rng: np.random.Generator, steps: Steps, num_photons: int, volume: XenonVolume, constants: Constants
+) -> Showers:
+    """The steps inside the xenon, each photon's as `num_deposits` of equal energy.
+
+    They are drawn systematically, at equal distances of energy along the steps in their order: one random number per
+    photon. With tracks one after the other, every track gets its share to within one deposit.
+    """
+    inside = volume.depth(steps.position) > 0
+    energy = np.where(inside, steps.energy, 0.0)
+    deposited = np.bincount(steps.photon, energy, num_photons).astype(float)
+    with np.errstate(invalid="ignore"):
+        moments = [np.bincount(steps.photon, energy * axis, num_photons) / deposited for axis in steps.position.T]
+    count = constants.num_deposits
+    first, last = (np.searchsorted(steps.photon, np.arange(num_photons), side=side) for side in ("left", "right"))
+    along = np.concatenate([[0.0], np.cumsum(energy)])
+    fraction = (np.arange(count) + rng.random((num_photons, 1))) / count  # [P, D]
+    wanted = along[first, None] + fraction * (along[last] - along[first])[:, None]
+    chosen = np.searchsorted(along, wanted, side="right") - 1
+    chosen = np.clip(chosen, first[:, None], np.maximum(last - 1, first)[:, None])  # rounding stays within the photon
+    nowhere = np.zeros((1, 3)), np.zeros(1)  # for a photon without a step
+    return Showers(
+        position=np.concatenate([steps.position, nowhere[0]])[chosen],
+        energy=np.repeat(deposited[:, None] / count, count, axis=1),
+        time=np.concatenate([steps.time, nowhere[1]])[chosen],
+        deposited=deposited,
+        centroid=np.stack(moments, axis=1),
+    )

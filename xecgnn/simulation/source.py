@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,10 +13,11 @@ from xecgnn.detector import Detector, angles_to_direction
 from xecgnn.simulation.constants import Constants
 from xecgnn.simulation.volume import XenonVolume
 
-__all__ = ["Photons", "Sample", "draw_photons"]
+__all__ = ["EnergyRange", "Photons", "Sample", "draw_photons"]
 
 Floats = NDArray[np.float64]
 Sample = Literal["uniform", "signal"]
+EnergyRange = tuple[float, float]  # MeV; a line where both are the same
 
 
 @dataclass(frozen=True)
@@ -40,27 +41,30 @@ def draw_photons(
     volume: XenonVolume,
     num_events: int,
     sample: Sample,
+    energy: Sequence[EnergyRange] | None,
     pileup: bool,
     constants: Constants,
 ) -> Photons:
     """Photons of `num_events` events: one each, or with `pileup` 0 to `max_photons`.
 
-    In the signal sample the first photon of an event has the signal energy; what piles up on it comes from the target
-    too, with energies uniform up to that of the signal, the kinematic limit.
+    `energy`: lines and ranges, each as often as the others (None: those of the sample). In the signal sample they are
+    those of the first photon of an event; what piles up on it comes from the target too, with energies uniform up to
+    that of the signal, the kinematic limit.
     """
     if sample not in _SAMPLES:
         raise ValueError(f"unknown sample {sample!r}; allowed: {', '.join(_SAMPLES)}")
     counts = rng.integers(0, constants.max_photons + 1, num_events) if pileup else np.ones(num_events, dtype=np.int64)
     event = np.repeat(np.arange(num_events), counts)
-    low, high = constants.energy_range
+    signal = (constants.signal_energy, constants.signal_energy)
+    ranges = np.array(energy or [signal if sample == "signal" else constants.energy_range])
+    low, high = ranges[rng.integers(len(ranges), size=len(event))].T
     if sample == "signal":
-        energy = rng.uniform(low, constants.signal_energy, len(event))
-        energy[np.diff(event, prepend=-1) > 0] = constants.signal_energy
-    else:
-        energy = rng.uniform(low, high, len(event))
+        follows = np.diff(event, prepend=-1) == 0
+        low[follows], high[follows] = constants.energy_range[0], constants.signal_energy
+    energies = rng.uniform(low, high)
     start = rng.uniform(-constants.time_spread, constants.time_spread, len(event))
     vertex, entrance, direction = _SAMPLES[sample](rng, detector, volume, len(event), constants)
-    return Photons(event, vertex, entrance, direction, energy, start)
+    return Photons(event, vertex, entrance, direction, energies, start)
 
 
 def _uniform(

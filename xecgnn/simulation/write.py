@@ -13,7 +13,7 @@ from xecgnn.detector import load_detector
 from xecgnn.names import BRANCHES, SENSOR
 from xecgnn.output import check_new
 from xecgnn.simulation.config import SimulationConfig
-from xecgnn.simulation.simulate import simulate_blocks
+from xecgnn.simulation.simulate import Options, simulate_blocks, simulate_deposits
 
 __all__ = ["write_simulation"]
 
@@ -30,15 +30,17 @@ def write_simulation(config: SimulationConfig, progress: bool = True) -> Path:
     """
     check_new(config.output, overwrite=config.overwrite)
     detector = load_detector(config.detector)
-    blocks = simulate_blocks(
-        detector,
-        config.events,
-        sample=config.sample,
+    options = Options(
         seed=config.seed,
-        pileup=config.pileup,
         dead=read_dead_channels(config.dead_channels, detector.num_sensors) if config.dead_channels else None,
         all_branches=config.all_branches,
     )
+    if config.deposits is not None:
+        blocks, total, what = simulate_deposits(config.deposits, detector, **options), None, str(config.deposits)
+    else:
+        options |= Options(sample=config.sample, energy=config.energies, pileup=config.pileup)
+        blocks, total = simulate_blocks(detector, config.events, **options), config.events
+        what = f"{config.sample} sample"
     first = next(blocks)  # mistakes show before a file is begun
     branches = {
         name: (BRANCHES[name].dtype, detector.num_sensors if BRANCHES[name].width == SENSOR else BRANCHES[name].width)
@@ -46,12 +48,12 @@ def write_simulation(config: SimulationConfig, progress: bool = True) -> Path:
     }
     with (
         TreeWriter(config.output, branches, config.compression) as writer,
-        tqdm(total=config.events, unit="event", desc=config.output.name, disable=not progress) as bar,
+        tqdm(total=total, unit="event", desc=config.output.name, disable=not progress) as bar,
     ):
         writer.write(first.columns)
         bar.update(len(first))
         for events in blocks:
             writer.write(events.columns)
             bar.update(len(events))
-    logger.info("%s: %d events, %s sample, detector %s", config.output, config.events, config.sample, detector.name)
+    logger.info("%s: %d events, %s, detector %s", config.output, writer.num_events, what, detector.name)
     return config.output

@@ -1,0 +1,62 @@
+"""Work ahead of a consumer in threads, in order, with a bounded number of items on their way."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import TypeVar
+
+__all__ = ["ahead", "in_order", "usable_cores"]
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ahead(items: Generator[T], depth: int) -> Generator[T]:
+    """The same items, made in a thread while the caller works; at most `depth` of them wait, or are being made.
+
+    An exception in `items` is raised here once. To be closed if left early: then the thread ends after its item.
+    """
+    end = object()
+    with closing(items), ThreadPoolExecutor(1) as pool:
+        waiting = [pool.submit(next, items, end) for _ in range(depth)]
+        try:
+            while (item := waiting.pop(0).result()) is not end:
+                waiting.append(pool.submit(next, items, end))
+                yield item  # type: ignore[misc]
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def in_order(
+    function: Callable[[S], T],
+    items: Generator[S],
+    workers: int,
+    depth: int,
+    initializer: Callable[[], object] | None = None,
+) -> Generator[T]:
+    """`function` of each item, in the order of the items; at most `depth` wait, or are being made by the workers.
+
+    Each worker calls `initializer` first. To be closed if left early: then the threads end after their items.
+    """
+    waiting: deque[Future[T]] = deque()
+    with closing(items), ThreadPoolExecutor(workers, initializer=initializer) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) >= depth:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
