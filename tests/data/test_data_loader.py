@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 from itertools import chain
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -184,6 +187,21 @@ def test_the_global_random_state_is_left_alone(make, workers):
     epoch(make(num_workers=workers))
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1] == np.random.get_state()[1].tolist()  # noqa: NPY002
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_workers_start_without_our_memory_and_end_with_the_last_batch(make, shuffle):
+    for _ in range(2):
+        loader = make(num_workers=2, shuffle=shuffle)
+        batches = iter(loader)
+        next(batches)
+        workers = multiprocessing.active_children()
+        assert len(workers) == 2
+        # Forked from this process they would hold a copy of each of its pages that changes from now on.
+        assert os.getpid() not in {psutil.Process(worker.pid).ppid() for worker in workers}
+        for _ in range(len(loader) - 1):
+            next(batches)
+        assert not multiprocessing.active_children()  # though nobody asked for one batch more
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
