@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -183,10 +185,23 @@ class EventLoader:
             batch_size=None,
             num_workers=self.config.num_workers,
             multiprocessing_context="forkserver",
+            worker_init_fn=_end_with_the_training,
             collate_fn=_unchanged,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # or it would draw from the global one
         )
+
+
+def _end_with_the_training(_: int) -> None:
+    """A worker ends when the process that uses it was killed; the fork server lives for as long as its workers do."""
+    user = multiprocessing.parent_process()
+    assert user is not None
+
+    def wait() -> None:
+        user.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _unchanged(parts: Any) -> Any:
