@@ -106,18 +106,18 @@ class Study:
             **TASKS,
             "data.train_path": self.train[: LABELS[labels]],
             "training.epochs": FILES // LABELS[labels],
-            "checkpoint.resume_from": None if start == "scratch" else self.pretrain(seed, start),
+            "checkpoint.init_from": None if start == "scratch" else self.pretrain(seed, start),
         }
         return self.result(name, lambda: self._regress(self.config(TrainConfig, "multitask", name, seed, settings)))
 
     def _regress(self, config: TrainConfig) -> Metrics:
-        prepare(config)
+        config, start = prepare(config, "regression")
         model = build_model(config)
         data = EventDataModule(model.detector, config.data, config.seed, tasks=list(model.tasks))
         for name, targets in data.training_targets().items():
             model.task(name).fit_scaling(targets)
         objective = RegressionObjective(model, SampleReweighter(config.reweighting))
-        run = run_training(config, "regression", objective, data, "evidence")
+        run = run_training(config, start, objective, data, "evidence")
         return self.measure(load_model(run.folder / LAST))
 
     def batches(self) -> Iterator[Any]:
@@ -142,7 +142,7 @@ class Study:
 
     def _probe(self, seed: int, start: str) -> float:
         config = self.config(TrainConfig, "multitask", "none", seed, {**TASKS, "data.batch_size": 50})
-        prepare(config)
+        prepare(config, "regression")
         model = build_model(config).eval()
         if start != "untrained":
             weights = self.pretrain(seed, start) if start != "scratch" else self.folder / f"scratch_8_{seed}/{LAST}"

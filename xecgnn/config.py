@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -38,14 +38,14 @@ class RunConfig(Settings):
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig, description="start and output of the run")
     logging: LoggingConfig = Field(default_factory=LoggingConfig, description="MLflow, TensorBoard, progress bar")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _constants_of_the_branch(cls, values: Any) -> Any:
+    @model_validator(mode="after")
+    def _constants_of_the_branch(self) -> Self:
         """Constants of the normalisation belong to the npho branch; those given explicitly win."""
-        data, given = (values.get(key) or {} for key in ("data", "normalization"))
-        if isinstance(data, dict) and isinstance(given, dict) and data.get("npho_branch") in BRANCH_CONSTANTS:
-            values = {**values, "normalization": {**BRANCH_CONSTANTS[data["npho_branch"]], **given}}
-        return values
+        constants = BRANCH_CONSTANTS.get(self.data.npho_branch, {})
+        given = self.normalization.model_fields_set
+        # As defaults are: not among the fields that were set, for nobody gave them.
+        vars(self.normalization).update({name: value for name, value in constants.items() if name not in given})
+        return self
 
 
 class TrainConfig(RunConfig):

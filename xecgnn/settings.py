@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-__all__ = ["ConfigError", "Settings", "flattened", "read_yaml", "validated"]
+__all__ = ["ConfigError", "Settings", "flattened", "nested", "read_yaml", "validated"]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -60,6 +60,18 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `flattened`."""
+    values: dict[str, Any] = {}
+    for key, value in flat.items():
+        *parents, leaf = key.split(".")
+        group = values
+        for parent in parents:
+            group = group.setdefault(parent, {})
+        group[leaf] = value
+    return values
 
 
 def _explain(cls: type[BaseModel], problem: Mapping[str, Any]) -> str:

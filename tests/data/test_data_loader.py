@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
+import subprocess
+import sys
 from itertools import chain
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -184,6 +189,41 @@ def test_the_global_random_state_is_left_alone(make, workers):
     epoch(make(num_workers=workers))
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1] == np.random.get_state()[1].tolist()  # noqa: NPY002
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_workers_start_without_our_memory_and_end_with_the_last_batch(make, shuffle):
+    for _ in range(2):
+        loader = make(num_workers=2, shuffle=shuffle)
+        batches = iter(loader)
+        next(batches)
+        workers = multiprocessing.active_children()
+        assert len(workers) == 2
+        # Forked from this process they would hold a copy of each of its pages that changes from now on.
+        assert os.getpid() not in {psutil.Process(worker.pid).ppid() for worker in workers}
+        for _ in range(len(loader) - 1):
+            next(batches)
+        assert not multiprocessing.active_children()  # though nobody asked for one batch more
+
+
+def test_workers_end_where_the_training_is_killed(folder, tmp_path):
+    script = tmp_path / "killed.py"
+    script.write_text(
+        "import multiprocessing, os, signal, sys\n"
+        "from xecgnn.data import DataConfig, EventLoader\n"
+        "from xecgnn.detector import load_detector\n"
+        "if __name__ == '__main__':\n"
+        "    config = DataConfig(batch_size=8, num_workers=2)\n"
+        "    batches = iter(EventLoader(sys.argv[1], load_detector('mini'), config, shuffle=True))\n"
+        "    next(batches)\n"
+        "    print(*[worker.pid for worker in multiprocessing.active_children()], flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    with subprocess.Popen([sys.executable, str(script), str(folder)], stdout=subprocess.PIPE, text=True) as process:
+        ids = process.stdout.readline().split()
+    assert len(ids) == 2
+    workers = [psutil.Process(int(number)) for number in ids if psutil.pid_exists(int(number))]
+    assert not psutil.wait_procs(workers, timeout=60)[1]
 
 
 @pytest.mark.parametrize("shuffle", [True, False])

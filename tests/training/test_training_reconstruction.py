@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from xecgnn.data import EventArrays, TreeWriter, build_batch, read_events
 from xecgnn.detector import Detector
 from xecgnn.names import INVALID_VALUE
 from xecgnn.nn.masking import Masker, MaskingConfig
-from xecgnn.training import load_model
+from xecgnn.training import load_model, reconstruction
 from xecgnn.training.config import ReconstructionLossConfig, TrainingConfig
 from xecgnn.training.optimizer import build_optimizer
 from xecgnn.training.reconstruction import ReconstructionObjective
@@ -232,6 +233,41 @@ def test_the_loss_is_its_formula(mini: Detector, mini_events: EventArrays) -> No
     assert diagnostics["loss_npho"].item() == pytest.approx(npho, rel=1e-4)
     assert diagnostics["loss_time"].item() == pytest.approx(time, rel=1e-4)
     assert loss.item() == pytest.approx(npho + 3 * time, rel=1e-4)
+
+
+class MaskByReading(nn.Module):
+    """Masks about a third of the sensors, known from the reading alone: the same ones in whatever batch."""
+
+    def forward(self, readings: dict[str, torch.Tensor], *_: object) -> dict[str, torch.Tensor]:
+        return {face: (1e4 * x[:, 0]).long() % 3 == 0 for face, x in readings.items()}
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_parts_on_two_ranks_have_the_gradient_of_the_whole(
+    mini: Detector, mini_events: EventArrays, monkeypatch: pytest.MonkeyPatch, kind: int
+) -> None:
+    objective = objectives(mini)[kind].eval()  # without dropout
+    objective.masker = MaskByReading()
+    npho = mini_events.npho[:8].copy()
+    npho[:3] = INVALID_VALUE  # one event of the first four has anything to predict
+    events = EventArrays({**mini_events[:8].columns, "npho": npho})
+    whole, *parts = (build_batch(mini, part, edges=False) for part in (events, events[:4], events[4:]))
+
+    def gradient(batch: object, total: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        monkeypatch.setattr(reconstruction, "mean_over_ranks", total)
+        objective.zero_grad()
+        objective(batch)[0].backward()
+        return torch.cat([p.grad.flatten() for p in objective.parameters() if p.grad is not None])
+
+    sums: list[list[torch.Tensor]] = [[], []]
+    for part, found in zip(parts, sums, strict=True):
+        gradient(part, lambda weight, found=found: found.append(weight) or weight)
+    means = [iter([(a + b) / 2 for a, b in zip(*sums, strict=True)]) for _ in parts]
+    reduced = sum(gradient(part, lambda _, mean=mean: next(mean)) for part, mean in zip(parts, means, strict=True))
+    expected = gradient(whole, lambda weight: weight)
+    assert ((reduced / 2 - expected).norm() / expected.norm()).item() < 1e-5
+    apart = sum(gradient(part, lambda weight: weight) for part in parts)
+    assert ((apart / 2 - expected).norm() / expected.norm()).item() > 1e-2  # means of means are something else
 
 
 def test_validation_repeats_its_masks_and_leaves_the_random_state(mini: Detector, mini_events: EventArrays) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -180,13 +181,13 @@ def test_a_continued_run_keeps_its_schedule(workplace: Path, capsys: pytest.Capt
     main([*options, "--run_name", "once"])
     last = ["--resume_from", "artifacts/once/checkpoint_last.pth"]
     for change, line in (
-        (["--epochs", "2"], "training.epochs: a continued run keeps 1, found 2"),
-        (["--lr", "1e-4"], "training.lr: a continued run keeps 0.0003, found 0.0001"),
-        (["--training.scheduler", "cosine"], "training.scheduler: a continued run keeps 'onecycle', found 'cosine'"),
+        (["--epochs", "2"], "training.epochs: the run has 1, found 2"),
+        (["--lr", "1e-4"], "training.lr: the run has 0.0003, found 0.0001"),
+        (["--training.scheduler", "cosine"], "training.scheduler: the run has 'onecycle', found 'cosine'"),
     ):
         with pytest.raises(SystemExit):
             main([*options, *last, *change])
-        assert capsys.readouterr().err == f"error: {line}\n"
+        assert capsys.readouterr().err.endswith(f"(--init_from):\n  {line}\n")
 
 
 def test_a_lost_mlflow_run_is_replaced(workplace: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -213,9 +214,8 @@ def test_validation_without_targets_is_an_error(workplace: Path, capsys: pytest.
 def test_other_weights_are_loaded_where_they_fit(workplace: Path, caplog: pytest.LogCaptureFixture) -> None:
     main(["angle.yaml", *SMALL, *QUIET, "--epochs", "1", "--run_name", "angle"])
     with caplog.at_level(logging.INFO, "xecgnn"):
-        options = ["--resume_from", "artifacts/angle/checkpoint_best.pth", "--run_name", "both", "--lr", "1e-12"]
+        options = ["--init_from", "artifacts/angle/checkpoint_best.pth", "--run_name", "both", "--lr", "1e-12"]
         main(["angle.yaml", *SMALL, *QUIET, "--tasks", "angle", "energy", "--epochs", "1", *options])
-    assert "only its weights are used" in caplog.text
     assert "fresh: heads.energy" in caplog.text
     old, new = (weights(f"artifacts/{name}/checkpoint_last.pth") for name in ("angle", "both"))
     shared = [name for name in old if ".encoder." in name]
@@ -279,6 +279,27 @@ def test_two_processes_share_an_epoch(workplace: Path) -> None:
     (folder,) = (workplace / "artifacts").iterdir()  # one name, though each process has its own clock
     assert (folder / f"validation_results_{folder.name}.root").is_file()
     assert "angle (64 events)" in out.stderr
+
+
+def test_training_and_validation_never_hold_their_workers_together(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: dict[tuple[str, int], set[int]] = {}
+
+    def counted(name: str) -> None:
+        step = getattr(TrainingModule, name)
+
+        def count(self: TrainingModule, batch: object, batch_idx: int) -> object:
+            alive.setdefault((name, self.current_epoch), set()).add(len(multiprocessing.active_children()))
+            return step(self, batch, batch_idx)
+
+        monkeypatch.setattr(TrainingModule, name, count)
+
+    counted("training_step")
+    counted("validation_step")
+    main(["angle.yaml", *SMALL, *QUIET, "--epochs", "2", "--data.num_workers", "1"])
+    # With the last batch of an epoch its worker has ended.
+    assert alive == {(name, epoch): {0, 1} for name in ("training_step", "validation_step") for epoch in (0, 1)}
 
 
 def test_every_event_of_the_validation_sample_counts_once(workplace: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -41,6 +41,7 @@ ALIASES = {
     "normalization.sentinel_value": "sentinel_value",
     "model.outer_mode": "outer_mode",
     "checkpoint.resume_from": "resume_from",
+    "checkpoint.init_from": "init_from",
     "masking.mask_ratio": "mask_ratio",
 }
 

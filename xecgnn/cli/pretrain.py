@@ -46,17 +46,17 @@ def reconstruct(config: PretrainConfig | InpaintConfig, default_name: str = "pre
     from xecgnn.training.reconstruction import ReconstructionObjective
     from xecgnn.training.run import BEST
 
-    prepare(config)
     kind = "inpainting" if isinstance(config, InpaintConfig) else "pretraining"
+    config, start = prepare(config, kind)
     model = build_model(config)
     lists = [read_dead_channels(path, model.detector.num_sensors) for path in config.masking.dead_channels]
     masker = Masker(model.detector, config.masking, lists)
     data = EventDataModule(model.detector, config.data, config.seed, tasks=[])
-    check_data(data, config.detector)
+    check_data(data, config)
     objective = ReconstructionObjective(
         model, masker, config.loss, hide_invalid=kind == "inpainting", compiled=config.training.compile
     )
-    run = run_training(config, kind, objective, data, default_name)
+    run = run_training(config, start, objective, data, default_name)
 
     # Look at the best weights: truth, mask and reconstruction of a few events, and the errors beside the baselines'.
     if run.is_main:

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def train(config: TrainConfig, default_name: str = "train") -> Path:
-    """Train as the settings say; returns the folder with the artifacts (see `run_training` for `resume_from`)."""
+    """Train as the settings say; returns the folder with the artifacts (see `find_start` for `checkpoint`)."""
     from xecgnn.evaluation import evaluate_run
     from xecgnn.tasks import SampleReweighter
     from xecgnn.training.checkpoint import load_model
@@ -38,10 +38,10 @@ def train(config: TrainConfig, default_name: str = "train") -> Path:
     from xecgnn.training.objective import RegressionObjective
     from xecgnn.training.run import BEST
 
-    prepare(config)
+    config, start = prepare(config, "regression")
     model = build_model(config)
     data = EventDataModule(model.detector, config.data, config.seed, tasks=list(model.tasks))
-    check_data(data, config.detector)
+    check_data(data, config)
 
     # The targets of the training sample scale the outputs of the network, and weight the events.
     targets = data.training_targets()
@@ -51,7 +51,7 @@ def train(config: TrainConfig, default_name: str = "train") -> Path:
     reweighter.fit(targets)
 
     objective = RegressionObjective(model, reweighter, config.training.compile)
-    run = run_training(config, "regression", objective, data, default_name)
+    run = run_training(config, start, objective, data, default_name)
 
     # Look at the best weights, over all events.
     if run.is_main:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import yaml
 
@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
     from xecgnn.training.data import EventDataModule
     from xecgnn.training.objective import Objective
+    from xecgnn.training.resume import Start
 
 __all__ = ["FinishedRun", "check_data", "prepare", "run_training"]
 
 log = logging.getLogger("xecgnn.train")
+
+ConfigT = TypeVar("ConfigT", bound=RunConfig)
 
 
 class FinishedRun(NamedTuple):
@@ -40,21 +43,29 @@ class FinishedRun(NamedTuple):
         log.info("\n%s\n\nArtifacts in %s:\n%s", text, self.folder, artifacts)
 
 
-def prepare(config: RunConfig) -> None:
-    """Before the network is built: device, memory, seed."""
+def prepare(config: ConfigT, kind: str) -> tuple[ConfigT, Start]:
+    """Before the network is built: where the run starts, device, memory, seed.
+
+    Returns:
+        The settings, those of the run where one goes on (see `find_start`), and the start.
+    """
     import lightning.pytorch as pl
 
     from xecgnn.training import run
+    from xecgnn.training.resume import find_start
 
+    config, start = find_start(config, kind)
     run.pick_device(config.training.device)
     run.reuse_freed_memory()
     pl.seed_everything(config.seed, verbose=False)
+    return config, start
 
 
-def check_data(data: EventDataModule, detector: str) -> None:
+def check_data(data: EventDataModule, config: RunConfig) -> None:
     """Look at all files before anything is written; where there are none, say how to simulate some."""
+    detector = config.detector
     try:
-        data.check()
+        data.check(config.training.num_devices * config.training.num_nodes)
     except FileNotFoundError as error:
         train_file, val_file = (_suggested_file(paths) for paths in (data.config.train_path, data.config.val_path))
         simulate = "xecgnn-simulate" + ("" if detector == "meg2" else f" --detector {detector}")
@@ -66,38 +77,34 @@ def check_data(data: EventDataModule, detector: str) -> None:
 
 
 def run_training(
-    config: RunConfig, kind: str, objective: Objective, data: EventDataModule, default_name: str
+    config: RunConfig, start: Start, objective: Objective, data: EventDataModule, default_name: str
 ) -> FinishedRun:
-    """Train as the settings say, and leave checkpoints in a folder.
-
-    A `resume_from` that fits the settings is continued in its own folder; of any other only the weights are used.
-    """
+    """Train as the settings say, from `start`, and leave checkpoints in a folder: a new one, or that of the run."""
     from lightning.pytorch.utilities import rank_zero_only
 
     from xecgnn.training import checkpoint, resume, run
     from xecgnn.training.module import TrainingModule
 
-    # Where to start from, and where to write.
-    resume_from = config.checkpoint.resume_from
-    source = checkpoint.read_checkpoint(resume_from) if resume_from else {}
-    continues = resume.is_continuation(source, kind, config.model_dump(mode="json"), data.detector)
-    if source and not continues:
-        resume.load_weights(objective.model, source, config.model_dump(mode="json"))
-    elif config.training.freeze_encoder and not continues:
-        raise ValueError("training.freeze_encoder: nothing to keep, checkpoint.resume_from names no checkpoint")
-    if continues:
-        folder = Path(str(resume_from)).parent
+    # What to begin with, and where to write.
+    source = start.checkpoint
+    resume.check_detector(source, data.detector)
+    if start.continues:
+        folder = start.continues.parent
         log.info("Continuing %s after epoch %d.", folder, source["epoch"] + 1)
     else:
+        if source:
+            resume.load_weights(objective.model, source, config.model_dump(mode="json"))
+        elif config.training.freeze_encoder:
+            raise ValueError("training.freeze_encoder: nothing to keep, checkpoint.init_from names no checkpoint")
         folder = run.make_run_folder(config.checkpoint.artifacts_dir, config.run_name or run.dated(default_name))
     config.run_name = folder.name
     settings = config.model_dump(mode="json")
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
 
-    run_id = source[checkpoint.KEY].get("mlflow_run_id") if continues else None
+    run_id = source[checkpoint.KEY].get("mlflow_run_id") if start.continues else None
     loggers = run.build_loggers(config.logging, folder.name, settings, run_id)
-    info = checkpoint.describe_run(kind, settings, data.detector) | {"mlflow_run_id": run.mlflow_run_id(loggers)}
+    info = checkpoint.describe_run(start.kind, settings, data.detector) | {"mlflow_run_id": run.mlflow_run_id(loggers)}
     trainer = run.build_trainer(config.training, folder, loggers, config.logging.progress_bar)
     module = TrainingModule(objective, config.training, config.seed, info)
     sizes = [(p.numel(), p.requires_grad) for p in objective.model.parameters()]
@@ -106,7 +113,7 @@ def run_training(
         "%s for %s: %.2f M parameters, %.2f M of them trained",
         type(objective.model).__name__, data.detector.name, millions, trained,
     )  # fmt: skip
-    run.fit(trainer, module, data, resume_from if continues else None)
+    run.fit(trainer, module, data, str(start.continues) if start.continues else None)
     data.trainer = None  # the loaders that follow read all events, not one rank's share
     return FinishedRun(folder, trainer.is_global_zero, trainer.strategy.root_device, loggers)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -27,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 BLOCK_EVENTS = 1000  # events read at once: 38 MB of a MEG II file
 BLOCKS_IN_BUFFER = 16  # at least so many blocks are mixed where the baskets of the files allow
+WORKER_IMPORTS = ("xecgnn.data.stream", "uproot")  # what workers need, imported once for all of them
 
 
 class EventLoader:
@@ -40,6 +44,10 @@ class EventLoader:
 
     ``state_dict`` holds the epoch and the number of batches delivered; after ``load_state_dict`` the next iteration
     goes on with the very next batch. An iteration that was left early counts as an epoch.
+
+    Workers live from the first batch of an iteration to the last, so that training and validation never hold theirs at
+    the same time. They start as those of ``multiprocessing`` with "forkserver" do: a script that uses them runs its
+    code under ``if __name__ == "__main__":``.
 
     Args:
         paths: Files, globs, directories.
@@ -157,23 +165,43 @@ class EventLoader:
         shares = [self._share((self._batch + worker) % self._consumers) for worker in range(self._consumers)]
         capacity = self._capacity if self.shuffle else 1
         stream = EventStream(self._files, self._blocks, self.detector, self._columns, self.config, shares, capacity)
-        for parts in self._source(stream):
+        source = iter(self._source(stream))
+        for parts in source:
             if isinstance(parts, BadFileError):
                 raise parts
             self._batch += 1
+            if self._batch == len(self):
+                next(source, None)  # ends the workers now: who counts the batches (Lightning) never asks for another
             yield assemble_batch(*parts)
 
     def _source(self, stream: EventStream) -> Iterable[Parts | BadFileError]:
         if not self.config.num_workers:
             return stream
+        # Not forked from here: a worker would keep a copy of every page of the training that changes after its start,
+        # and with them as much memory as the training itself. The server that they are forked from has only imports.
+        multiprocessing.set_forkserver_preload(["__main__", *WORKER_IMPORTS])
         return DataLoader(
             stream,
             batch_size=None,
             num_workers=self.config.num_workers,
+            multiprocessing_context="forkserver",
+            worker_init_fn=_end_with_the_training,
             collate_fn=_unchanged,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # or it would draw from the global one
         )
+
+
+def _end_with_the_training(_: int) -> None:
+    """A worker ends when the process that uses it was killed; the fork server lives for as long as its workers do."""
+    user = multiprocessing.parent_process()
+    assert user is not None
+
+    def wait() -> None:
+        user.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _unchanged(parts: Any) -> Any:

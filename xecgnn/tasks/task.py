@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -103,11 +104,20 @@ class Task(nn.Module):
         target = torch.where(valid.unsqueeze(-1), target, self.placeholder())
         return torch.where(valid, self.losses(raw.float(), target), 0.0), valid
 
-    def mean_loss(self, raw: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Mean loss over the events with a target, weighted by `weight` (B,); 0 with zero gradient if none has."""
+    def mean_loss(
+        self,
+        raw: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        total: Callable[[Tensor], Tensor] = lambda weights: weights,
+    ) -> Tensor:
+        """Mean loss over the events with a target, weighted by `weight` (B,); 0 with zero gradient if none has.
+
+        `total` makes of the sum of the weights what the sum of the losses is divided by.
+        """
         loss, valid = self.loss(raw, target)
         weight = valid.float() if weight is None else weight * valid
-        return (loss * weight).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+        return (loss * weight).sum() / total(weight.sum()).clamp(min=torch.finfo(weight.dtype).tiny)
 
     # Physical space. Class methods: metrics keep them, and must not keep the task.
 

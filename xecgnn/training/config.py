@@ -53,7 +53,8 @@ class TrainingConfig(Settings):
 class CheckpointConfig(Settings):
     """Where a run starts from and where it leaves its files."""
 
-    resume_from: str | None = Field(None, description="checkpoint to continue, or to take weights from")
+    resume_from: str | None = Field(None, description="checkpoint whose run goes on, with its settings, in its folder")
+    init_from: str | None = Field(None, description="checkpoint whose weights a new run begins with")
     artifacts_dir: str = Field("artifacts", description="folder that holds one folder per run")
 
 

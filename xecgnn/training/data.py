@@ -33,19 +33,25 @@ class EventDataModule(pl.LightningDataModule):
         self.tasks = tasks
         self._train: EventLoader | None = None
 
+    @property
+    def shard(self) -> tuple[int, int]:
+        """Rank and number of the processes that share the events; without a trainer one has them all."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
     def train_dataloader(self) -> EventLoader:
-        if self._train is None:
-            self._train = self.loader(
-                self.config.train_path, shuffle=True, truth=[TARGETS[name] for name in self.tasks]
-            )
+        """The loader whose position travels in checkpoints: the same one for as long as this process has its rank."""
+        if self._train is None or (self._train.rank, self._train.world_size) != self.shard:
+            self._train = self.loader(self.config.train_path, shuffle=True, truth=self._truth)
         return self._train
 
     def val_dataloader(self) -> EventLoader:
         return self.loader(self.config.val_path, shuffle=False)
 
-    def loader(self, paths: list[str], shuffle: bool, truth: list[str] | None = None) -> EventLoader:
+    def loader(
+        self, paths: list[str], shuffle: bool, truth: list[str] | None = None, shard: tuple[int, int] | None = None
+    ) -> EventLoader:
         """A new loader over this rank's share of the files; `truth` None: every truth branch they all have."""
-        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        rank, world_size = shard or self.shard
         return EventLoader(
             paths,
             self.detector,
@@ -57,23 +63,27 @@ class EventDataModule(pl.LightningDataModule):
             truth=truth,
         )
 
-    def check(self) -> None:
-        """Look at all files before anything is written: readings, truth branches, enough events.
+    def check(self, world_size: int = 1) -> None:
+        """Look at all files before anything is written: readings, truth branches, enough events for all processes.
 
         Raises:
             FileNotFoundError, ValueError: as `EventLoader`.
         """
-        self.train_dataloader()
-        self.val_dataloader()
-        if branches := [TARGETS[name] for name in self.tasks]:
-            read_events(self.config.val_path, branches=branches, config=self.config, stop=1)
+        # Not the loaders of the training: these do not know their rank before there is a trainer.
+        self.loader(self.config.train_path, shuffle=True, truth=self._truth, shard=(0, world_size))
+        self.loader(self.config.val_path, shuffle=False, shard=(0, world_size))
+        if self._truth:
+            read_events(self.config.val_path, branches=self._truth, config=self.config, stop=1)
 
     def training_targets(self) -> Mapping[str, np.ndarray]:
         """Targets of the whole training sample, (E, width) or (E,) for each task; readings are not touched."""
-        events = read_events(
-            self.config.train_path, branches=[TARGETS[name] for name in self.tasks], config=self.config
-        )
+        events = read_events(self.config.train_path, branches=self._truth, config=self.config)
         return {name: events[TARGETS[name]] for name in self.tasks}
+
+    @property
+    def _truth(self) -> list[str]:
+        """Branches of the tasks."""
+        return [TARGETS[name] for name in self.tasks]
 
     def state_dict(self) -> dict[str, Any]:
         return self.train_dataloader().state_dict()

@@ -11,6 +11,7 @@ from torchmetrics import MeanMetric
 
 from xecgnn.models import XECModel
 from xecgnn.tasks import SampleReweighter
+from xecgnn.training.reduction import mean_over_ranks
 
 __all__ = ["Objective", "RegressionObjective"]
 
@@ -28,7 +29,9 @@ class Objective(nn.Module):
         return cast(nn.Module, self.model.encoder), cast(nn.Module, self.model.fusion)
 
     def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean loss of the batch, and named scalars worth logging."""
+        """Loss of the batch, and named scalars worth logging. Their means over the processes of a training are those
+        of all their events together (see `mean_over_ranks`).
+        """
         raise NotImplementedError
 
     def update_metrics(self, batch: Any) -> None:
@@ -87,6 +90,9 @@ class RegressionObjective(Objective):
     def _loss(
         self, raw: Mapping[str, Tensor], targets: Mapping[str, Tensor], weight: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        losses = {name: self.model.task(name).mean_loss(raw[name], targets[name], weight) for name in self.model.tasks}
+        losses = {
+            name: self.model.task(name).mean_loss(raw[name], targets[name], weight, mean_over_ranks)
+            for name in self.model.tasks
+        }
         total = torch.stack([self.model.task(name).weight * loss for name, loss in losses.items()]).sum()
         return total, {f"loss_{name}": loss.detach() for name, loss in losses.items()}

@@ -15,6 +15,7 @@ from xecgnn.nn.masking import Masker
 from xecgnn.tasks.losses import POINTWISE
 from xecgnn.training.config import ReconstructionLossConfig
 from xecgnn.training.objective import Objective
+from xecgnn.training.reduction import mean_over_ranks
 
 __all__ = ["ReconstructionObjective"]
 
@@ -85,7 +86,7 @@ class ReconstructionObjective(Objective):
             parts = [part for (name, _), part in losses.items() if name == channel]
             weight = torch.stack([weight.sum() for _, weight in parts]).sum()
             loss = torch.stack([(loss * weight).sum() for loss, weight in parts]).sum()
-            loss = loss / weight.clamp(min=torch.finfo(weight.dtype).tiny)
+            loss = loss / mean_over_ranks(weight).clamp(min=torch.finfo(weight.dtype).tiny)
             diagnostics[f"loss_{channel}"] = loss.detach()
             total = total + self.weights[channel] * loss
         assert isinstance(total, Tensor)

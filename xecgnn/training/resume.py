@@ -1,45 +1,117 @@
-"""Starting from a checkpoint: to continue its run, or to take its weights for another one."""
+"""Starting from a checkpoint: its run goes on with its own settings, or a new run begins with its weights."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from pydantic import BaseModel
 from torch import nn
 
 from xecgnn.detector import Detector
-from xecgnn.training.checkpoint import COMMANDS, KEY, network_state
+from xecgnn.settings import ConfigError, flattened, nested, validated
+from xecgnn.training.checkpoint import COMMANDS, KEY, network_state, read_checkpoint
 
-__all__ = ["is_continuation", "load_weights"]
+__all__ = ["Start", "check_detector", "find_start", "load_weights"]
 
 log = logging.getLogger(__name__)
 
-# Settings that may change when a run goes on; all others describe what is trained.
-SURROUNDINGS = {"detector", "survey", "run_name", "seed", "data", "training", "checkpoint", "logging", "evaluation"}
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+
+# Settings that may change when a run goes on: how long, where its files are, what works on it, what is told of it. All
+# others describe what is trained. (A file of another detector is found by the detector's hash.)
+FREE = [
+    "detector", "survey", "data.train_path", "data.val_path", "data.test_path", "data.num_workers", "data.on_bad_file",
+    "training.epochs", "training.device", "training.num_devices", "training.num_nodes", "checkpoint.resume_from",
+    "checkpoint.init_from", "checkpoint.artifacts_dir", "logging", "evaluation", "save_predictions",
+]  # fmt: skip
 BACKBONE = ("encoder", "fusion")  # what every network has: face encoders and Transformer
 
 
-def is_continuation(checkpoint: dict[str, Any], kind: str, config: dict[str, Any], detector: Detector) -> bool:
-    """Whether training can go on from this checkpoint: same kind, detector, network and loss, optimiser included.
+class Start(NamedTuple):
+    """What a run of a kind begins with: nothing, the weights of a checkpoint, or all of it, in the folder it is in."""
+
+    kind: str
+    checkpoint: dict[str, Any]
+    continues: Path | None = None  # the checkpoint, where its run goes on
+
+
+def find_start(config: ConfigT, kind: str) -> tuple[ConfigT, Start]:
+    """Where a run with these settings starts, and the settings it has.
+
+    `checkpoint.resume_from` of a run of this kind: the run's own settings, with those in FREE that were given (in a
+    file or as options; defaults are not given). Of anything else only the weights are used, as those of `init_from`.
 
     Raises:
-        ValueError: another detector; or a schedule that cannot go on as it is now set.
+        ConfigError: a given setting differs from that of the run and may not; names all of them.
+        FileNotFoundError, ValueError: as `read_checkpoint`; two checkpoints to take weights from.
+    """
+    resume_from, init_from = config.checkpoint.resume_from, config.checkpoint.init_from  # type: ignore[attr-defined]
+    if resume_from:
+        checkpoint = read_checkpoint(resume_from)
+        run = checkpoint.get(KEY)
+        if run and run["kind"] == kind and checkpoint.get("optimizer_states"):
+            path = Path(resume_from)
+            return _continued(config, checkpoint, path), Start(kind, checkpoint, continues=path)
+        if init_from:
+            both = f"{resume_from} ({_origin(checkpoint)}) and {init_from}"
+            raise ConfigError(f"checkpoint: resume_from and init_from both give weights, found {both}; allowed: one")
+        log.info("%s is %s: a new run begins with its weights (--init_from).", resume_from, _origin(checkpoint))
+        return config, Start(kind, checkpoint)
+    return config, Start(kind, read_checkpoint(init_from) if init_from else {})
+
+
+def _continued(config: ConfigT, checkpoint: dict[str, Any], path: Path) -> ConfigT:
+    """The settings of the run in a checkpoint, with the given ones that may change."""
+    before = validated(type(config), checkpoint[KEY]["config"] | {"run_name": path.absolute().parent.name})
+    run = flattened(before.model_dump(mode="json"))
+    given = flattened(config.model_dump(mode="json", exclude_unset=True))
+    changed = {name: value for name, value in given.items() if run.get(name) != value}
+    fixed = [name for name in changed if not _is_free(name, run["training.scheduler"])]
+    if fixed:
+        lines = [f"  {name}: the run has {run.get(name)!r}, found {changed[name]!r}" for name in fixed]
+        head = f"{path.parent} goes on with its own settings; a new run can begin with its weights (--init_from):"
+        raise ConfigError("\n".join([head, *lines]))
+    epochs, done = changed.get("training.epochs", run["training.epochs"]), checkpoint["epoch"] + 1
+    if epochs < done:
+        raise ConfigError(f"training.epochs: the checkpoint has {done} epochs done, found {epochs}")
+    for name, value in changed.items():
+        if name != "checkpoint.resume_from":
+            log.info("%s: %r from here on, %r before.", name, value, run[name])
+    return validated(type(config), nested(run | changed))
+
+
+def _is_free(name: str, scheduler: str) -> bool:
+    """Whether a setting may change while its run goes on; the schedule onecycle fixes the number of epochs."""
+    if name == "training.epochs" and scheduler == "onecycle":
+        return False
+    return any(name == free or name.startswith(f"{free}.") for free in FREE)
+
+
+def _origin(checkpoint: dict[str, Any]) -> str:
+    """What a checkpoint is, for people."""
+    run = checkpoint.get(KEY)
+    return f"a checkpoint of {COMMANDS[run['kind']]}" if run else "bare weights"
+
+
+def check_detector(checkpoint: dict[str, Any], detector: Detector) -> None:
+    """Compare the detector of a run in a checkpoint with the one of this run; other positions are a warning.
+
+    Raises:
+        ValueError: another detector.
     """
     run = checkpoint.get(KEY)
-    if run:
-        _check_detector(run, detector)
-    if not run or run["kind"] != kind or not checkpoint.get("optimizer_states"):
-        return False
-    others = [name for name in config if name not in SURROUNDINGS and run["config"].get(name) != config[name]]
-    if others:
-        log.info("The checkpoint has other %s settings: only its weights are used.", ", ".join(others))
-        return False
+    if not run:
+        return
+    if run["detector_hash"] != detector.hash:
+        raise ValueError(
+            f"the checkpoint is for detector {run['detector_hash'][:12]}, not for {detector.name} {detector.hash[:12]}"
+        )
     if not np.allclose(run["position"], detector.position):
         log.warning("The sensors of the checkpoint have other positions than those of this run.")
-    _check_schedule(run["config"]["training"], config["training"], checkpoint["epoch"] + 1)
-    return True
 
 
 def load_weights(model: nn.Module, checkpoint: dict[str, Any], config: dict[str, Any] | None = None) -> None:
@@ -70,11 +142,10 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], config: dict[str,
             found, wanted = tuple(source[name].shape), tuple(target[name].shape)
             raise ValueError(f"the checkpoint has another network: {name} is {found} there and {wanted} here")
     model.load_state_dict(fitting, strict=False)
-    origin = f"a checkpoint of {COMMANDS[run['kind']]}" if run else "bare weights"
     unused = {name for name in source if name not in fitting} - dict(model.named_buffers()).keys()
     log.info(
         "From %s: loaded %s; fresh: %s; not used: %s.",
-        origin, _parts(fitting), _parts(target.keys() - fitting.keys()), _parts(unused),
+        _origin(checkpoint), _parts(fitting), _parts(target.keys() - fitting.keys()), _parts(unused),
     )  # fmt: skip
 
 
@@ -89,27 +160,8 @@ def _parts(names: Iterable[str]) -> str:
     return ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "") or "nothing"
 
 
-def _check_detector(run: dict[str, Any], detector: Detector) -> None:
-    if run["detector_hash"] != detector.hash:
-        raise ValueError(
-            f"the checkpoint is for detector {run['detector_hash'][:12]}, not for {detector.name} {detector.hash[:12]}"
-        )
-
-
 def _check_normalization(before: dict[str, Any], now: dict[str, Any]) -> None:
     """An encoder understands only numbers that are scaled as those it was trained on."""
     for name, value in now.items():
         if before[name] != value:
             raise ValueError(f"normalization.{name}: the checkpoint was trained with {before[name]!r}, found {value!r}")
-
-
-def _check_schedule(before: dict[str, Any], now: dict[str, Any], epochs_done: int) -> None:
-    """A continued run follows its schedule: what that depends on must be as it was."""
-    fixed = ["optimizer", "scheduler", "lr", "max_lr", "pct_start", "warmup_epochs", "grad_accum_steps"]
-    fixed += ["freeze_encoder", "encoder_lr_factor"]
-    fixed += ["epochs"] if now["scheduler"] == "onecycle" else []
-    for name in fixed:
-        if name in before and before[name] != now[name]:
-            raise ValueError(f"training.{name}: a continued run keeps {before[name]!r}, found {now[name]!r}")
-    if now["epochs"] < epochs_done:
-        raise ValueError(f"training.epochs: the checkpoint has {epochs_done} epochs done, found {now['epochs']}")
