@@ -53,9 +53,7 @@ def reconstruct(config: PretrainConfig | InpaintConfig, default_name: str = "pre
     masker = Masker(model.detector, config.masking, lists)
     data = EventDataModule(model.detector, config.data, config.seed, tasks=[])
     check_data(data, config.detector)
-    objective = ReconstructionObjective(
-        model, masker, config.loss, hide_invalid=kind == "inpainting", compiled=config.training.compile
-    )
+    objective = ReconstructionObjective(model, masker, config.loss, config.training.compile)
     run = run_training(config, kind, objective, data, default_name)
 
     # Look at the best weights: truth, mask and reconstruction of a few events, and the errors beside the baselines'.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -107,6 +107,8 @@ class MaskedAutoencoder(nn.Module):
         normalization: constants of the readings; they become part of the model.
         decoder: sizes of the decoder.
     """
+
+    hides_invalid: ClassVar = False  # the regression that follows sees the sentinel of invalid sensors too
 
     def __init__(
         self, detector: Detector, model: ModelConfig, normalization: NormalizationConfig, decoder: DecoderConfig

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -129,6 +130,8 @@ class Inpainter(nn.Module):
         normalization: constants of the readings; they become part of the model.
         config: sizes of the local part.
     """
+
+    hides_invalid: ClassVar = True  # dead sensors look as masked ones do
 
     def __init__(
         self, detector: Detector, model: ModelConfig, normalization: NormalizationConfig, config: InpainterConfig
