@@ -15,6 +15,7 @@ from xecgnn.evaluation import panels
 from xecgnn.evaluation.pages import LOOKS, new_page, write_pages
 from xecgnn.evaluation.panels import Method
 from xecgnn.evaluation.statistics import bins, mean_with_error, profile, quantile_with_error
+from xecgnn.names import UNKNOWN_CLASS
 from xecgnn.tasks import AXES, Axis, Task
 
 __all__ = ["build_methods", "figures", "usable_events", "write_profile"]
@@ -109,6 +110,8 @@ def _varying(
     for branch, axes in abscissae.items():
         if branch in truth:
             values = truth[branch][rows].reshape(rows.sum(), -1)
+            if np.issubdtype(values.dtype, np.integer):
+                values = np.where(values == UNKNOWN_CLASS, np.nan, values)
             for column, axis in enumerate(axes):
                 shown = values[:, column].astype(np.float64) * axis.scale
                 if bins(shown[np.isfinite(shown)]):
