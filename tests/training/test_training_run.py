@@ -19,6 +19,7 @@ from xecgnn.cli.report import main as report
 from xecgnn.cli.train import main
 from xecgnn.data import TreeWriter, build_batch, read_events
 from xecgnn.training.module import TrainingModule
+from xecgnn.training.objective import RegressionObjective
 
 SMALL = [
     "--detector", "mini", "--batch", "32", "--data.num_workers", "0",
@@ -124,6 +125,43 @@ FULL = [
     "--epochs",
     "4",
 ]
+
+
+@pytest.mark.parametrize(
+    ("monitor", "epoch"), [("val_loss", 2), ("val_resolution_deg", 1), ("val_n_gamma_accuracy", 0)]
+)
+def test_the_monitored_metric_chooses_the_best_epoch_and_the_learning_rate(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, monitor: str, epoch: int
+) -> None:
+    values = {"val_loss": [-1, -2, -3], "val_resolution_deg": [9, 3, 5], "val_n_gamma_accuracy": [0.9, 0.5, 0.7]}
+    scripted = [{name: torch.tensor(float(v[i])) for name, v in values.items()} for i in range(3)]
+    monkeypatch.setattr(RegressionObjective, "compute_metrics", lambda self: scripted.pop(0))
+    options = ["--tasks", "angle", "n_gamma", "--checkpoint.monitor", monitor, "--epochs", "3", "--run_name", "run"]
+    plateau = ["--training.scheduler", "plateau", "--training.lr_patience", "0", "--lr", "0.001"]
+    main(["angle.yaml", *SMALL, *QUIET, *options, *plateau])
+    assert weights("artifacts/run/checkpoint_best.pth", "epoch") == epoch
+    assert weights("artifacts/run/checkpoint_last.pth", "epoch") == 2
+    with (workplace / "artifacts/run/metrics/training_metrics.csv").open() as file:
+        rates = [float(row["lr"]) for row in csv.DictReader(file)]
+    bad = values[monitor].index(values[monitor][epoch]) == 0  # worse from the second epoch on: the third is slower
+    assert rates == pytest.approx([1e-3, 1e-3, 5e-4 if bad else 1e-3])
+
+
+def test_every_monitored_metric_is_logged_and_an_unknown_one_is_an_error(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = ["--tasks", "angle", "energy", "timing", "uvwFI", "angleVec", "n_gamma"]
+    main(["angle.yaml", *SMALL, *QUIET, *tasks, "--epochs", "1", "--run_name", "all"])
+    header = (workplace / "artifacts/all/metrics/training_metrics.csv").read_text().split("\n")[0].strip().split(",")
+    with pytest.raises(SystemExit):
+        main(["angle.yaml", *SMALL, *QUIET, *tasks, "--epochs", "1", "--checkpoint.monitor", "phi_bias"])
+    error = capsys.readouterr().err
+    assert error.startswith("error: checkpoint.monitor: no metric 'phi_bias' to choose an epoch by; allowed: val_loss,")
+    allowed = error.split("allowed: ")[1].strip().split(", ")
+    assert {"val_resolution_deg", "val_energy_resolution_68", "val_n_gamma_accuracy", "theta_rms"} <= set(allowed)
+    logged = {name for name in header if name.startswith("val_") or name.endswith("_rms")}
+    assert set(allowed) == logged
+    assert [path.name for path in (workplace / "artifacts").iterdir()] == ["all"]
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "onecycle", "plateau", "none"])

@@ -77,6 +77,9 @@ def run_training(
     from xecgnn.training import checkpoint, resume, run
     from xecgnn.training.module import TrainingModule
 
+    monitor = config.checkpoint.monitor
+    run.check_monitor(monitor, objective.metric_names())
+
     # Where to start from, and where to write.
     resume_from = config.checkpoint.resume_from
     source = checkpoint.read_checkpoint(resume_from) if resume_from else {}
@@ -98,8 +101,8 @@ def run_training(
     run_id = source[checkpoint.KEY].get("mlflow_run_id") if continues else None
     loggers = run.build_loggers(config.logging, folder.name, settings, run_id)
     info = checkpoint.describe_run(kind, settings, data.detector) | {"mlflow_run_id": run.mlflow_run_id(loggers)}
-    trainer = run.build_trainer(config.training, folder, loggers, config.logging.progress_bar)
-    module = TrainingModule(objective, config.training, config.seed, info)
+    trainer = run.build_trainer(config.training, folder, loggers, config.logging.progress_bar, monitor)
+    module = TrainingModule(objective, config.training, config.seed, info, monitor)
     sizes = [(p.numel(), p.requires_grad) for p in objective.model.parameters()]
     millions, trained = (sum(size for size, free in sizes if free or not only) / 1e6 for only in (False, True))
     log.info(

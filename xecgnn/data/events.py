@@ -120,10 +120,10 @@ def known_truth(name: str, values: np.ndarray) -> np.ndarray:
     if branch is None or branch.width == SENSOR or name in IDENTIFIERS:
         return values
     if np.issubdtype(branch.dtype, np.integer):  # stored as any type of number
-        known, unknown = (values >= 0) & (values <= np.iinfo(branch.dtype).max), np.int64(UNKNOWN_CLASS)
-    else:
-        known, unknown = is_valid(values), np.float32(np.nan)
-    return values if known.all() else np.where(known, values, unknown)
+        known = (values >= 0) & (values <= np.iinfo(branch.dtype).max)
+        return values if known.all() else np.where(known, values, np.int64(UNKNOWN_CLASS))
+    known = is_valid(values)
+    return values if known.all() else np.where(known, values, np.float32(np.nan))
 
 
 def _column(name: str, values: npt.ArrayLike) -> np.ndarray:

@@ -114,7 +114,7 @@ class MaskedAutoencoder(nn.Module):
         self, detector: Detector, model: ModelConfig, normalization: NormalizationConfig, decoder: DecoderConfig
     ) -> None:
         super().__init__()
-        self.detector = detector
+        self.detector, self.channels = detector, decoder.predict_channels
         self.encoder = Encoder(detector, model, normalization)
         self.fusion = FusionTransformer(model, self.encoder.token_centers)
         self.decoder = Decoder(detector, self.encoder, decoder)

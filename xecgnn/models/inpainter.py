@@ -16,7 +16,7 @@ from xecgnn.models.config import ModelConfig
 from xecgnn.models.encoder import Encoder
 from xecgnn.models.fusion import FusionTransformer
 from xecgnn.models.readout import SensorReadout, TokenGrid, first_lattices, fused_tokens, hex_topologies
-from xecgnn.names import HEX, INVALID_LIMIT, INVALID_VALUE, LATTICE
+from xecgnn.names import FEATURES, HEX, INVALID_LIMIT, INVALID_VALUE, LATTICE
 from xecgnn.nn.block import Block
 from xecgnn.nn.face_encoder import FaceEncoder
 from xecgnn.nn.hex_conv import HexConv
@@ -131,6 +131,7 @@ class Inpainter(nn.Module):
         config: sizes of the local part.
     """
 
+    channels: ClassVar = FEATURES  # that are predicted
     hides_invalid: ClassVar = True  # dead sensors look as masked ones do
 
     def __init__(

@@ -54,6 +54,10 @@ class CheckpointConfig(Settings):
     """Where a run starts from and where it leaves its files."""
 
     resume_from: str | None = Field(None, description="checkpoint to continue, or to take weights from")
+    monitor: str = Field(
+        "val_loss",
+        description="validation metric whose best epoch becomes checkpoint_best, and that the plateau schedule follows",
+    )
     artifacts_dir: str = Field("artifacts", description="folder that holds one folder per run")
 
 

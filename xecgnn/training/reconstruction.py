@@ -97,6 +97,11 @@ class ReconstructionObjective(Objective):
             self._update(f"loss_{channel}", loss, weight)
             self._update(f"loss_{channel}_{face}", loss, weight)
 
+    def metric_names(self) -> list[str]:
+        channels = [CHANNELS[name] for name in self.model.channels]
+        faces = [f"val_loss_{channel}_{face}" for channel in channels for face in self.model.detector.faces]
+        return ["val_loss", *(f"val_loss_{channel}" for channel in channels), *faces]
+
     def compute_metrics(self) -> dict[str, Tensor]:
         self._validation_batches = 0
         values = {name: metric.compute() for name, metric in self.metrics.items()}
