@@ -131,7 +131,7 @@ class Energy(RegressionTask):
     width = 1
     axes = AXES["energyTruth"]
     resolutions: ClassVar = {"energy_resolution_68": "%"}
-    baselines: ClassVar = {"training mean": ("linear",), "linear in total npho": ("linear", "total")}
+    baselines: ClassVar = {"training mean": ("linear",), "face sums": ("linear", "faces", "root_faces")}
     config: EnergyConfig
 
     def valid(self, target: Tensor) -> Tensor:
@@ -159,7 +159,10 @@ class Timing(RegressionTask):
     width = 1
     axes = AXES["timeTruth"]
     resolutions: ClassVar = {"time_resolution_68": "ps"}
-    baselines: ClassVar = {"training mean": ("linear",), "linear in light times": ("linear", "time_first", "time_mean")}
+    baselines: ClassVar = {
+        "training mean": ("linear",),
+        "times and paths": ("linear", "time_first", "time_mean", "path_mean", "spread"),  # fits the speed of the light
+    }
 
 
 class Position(RegressionTask):
@@ -169,4 +172,4 @@ class Position(RegressionTask):
     width = 3
     axes = AXES["uvwTruth"]
     resolutions: ClassVar = {f"{axis.name}_resolution_68": axis.unit for axis in AXES["uvwTruth"]}
-    baselines: ClassVar = {"training mean": ("linear",), "light centroid": ("linear", "u", "v", "w", "spread")}
+    baselines: ClassVar = {"training mean": ("linear",), "light spot": ("linear", "u", "v", "w", "spread")}
