@@ -18,6 +18,9 @@ import xecgnn
 from xecgnn.cli.report import main as report
 from xecgnn.cli.train import main
 from xecgnn.data import TreeWriter, build_batch, read_events
+from xecgnn.data.writer import layout_of
+from xecgnn.detector import load_detector
+from xecgnn.simulation import simulate_events
 from xecgnn.training.module import TrainingModule
 from xecgnn.training.objective import RegressionObjective
 
@@ -87,6 +90,43 @@ def test_a_run_leaves_its_artifacts(
     assert caplog.messages[0].strip() == f"moved\n\n{table.strip()}"
     assert {f"  moved/{name}" for name in pictures} <= set(caplog.messages[1].splitlines())
     assert all((moved / name).stat().st_size for name in pictures)
+
+
+def test_a_third_file_gives_the_numbers_that_are_shown(workplace: Path, caplog: pytest.LogCaptureFixture) -> None:
+    import mlflow
+
+    events = simulate_events(load_detector("mini"), 40, seed=9)
+    with TreeWriter("test.root", layout_of(events.columns)) as writer:
+        writer.write(events.columns)
+    tracked = ["--logging.tensorboard", "false", "--logging.mlflow_uri", store(workplace), *UNSEEN]
+    options = ["angle.yaml", *SMALL, *tracked, "--epochs", "1", "--tasks", "energy"]
+    for name, test, head in (
+        ("tested", ["--test_path", "test.root"], "test events, test.root"),
+        ("plain", ["--test_path", "null"], "validation events, also used to choose the epoch"),
+    ):
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "xecgnn"):
+            main([*options, *test, "--run_name", name])
+        table = next(message for message in caplog.messages if "training mean" in message).partition("\n\nArtifacts")[0]
+        assert table.strip().startswith(f"{head}\n\nenergy ({40 if test[1] != 'null' else 64} events)")
+        tree = uproot.open(f"artifacts/{name}/validation_results_{name}.root")["tree"].arrays(library="np")
+        expected = events if test[1] != "null" else read_events("data/val")
+        np.testing.assert_array_equal(tree["run"], expected.run)
+        np.testing.assert_array_equal(tree["event"], expected.event)
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "xecgnn"):
+            report([f"artifacts/{name}"])
+        assert caplog.messages[0].strip() == f"artifacts/{name}\n\n{table.strip()}"
+
+        client = mlflow.MlflowClient(store(workplace))
+        (run,) = client.search_runs(
+            [client.get_experiment_by_name("xecgnn").experiment_id], f"attributes.run_name = '{name}'"
+        )
+        logged = {key: value for key, value in run.data.metrics.items() if key.startswith("test_")}
+        assert bool(logged) == (name == "tested")
+        if logged:
+            error = 100 * np.abs(tree["pred_energyTruth"] - tree["energyTruth"]) / tree["energyTruth"]
+            assert logged["test_energy_resolution_68"] == pytest.approx(np.quantile(error, 0.68), rel=1e-5)
 
 
 def store(folder: Path) -> str:
@@ -267,6 +307,7 @@ def test_other_weights_are_loaded_where_they_fit(workplace: Path, caplog: pytest
             ["--run_name", "taken"],
             "artifacts/taken exists; choose another --run_name, or continue it with --resume_from",
         ),
+        (["--test_path", "nowhere"], "--detector mini --events 2000 --seed 3 --output nowhere/simulated.root"),
         (["--train_path", "nowhere/*.root"], "no file matches 'nowhere/*.root'; simulated files to start with:"),
         (["--resume_from", "nowhere.pth"], "checkpoint 'nowhere.pth' not found"),
         (

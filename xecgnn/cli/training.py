@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,13 +30,13 @@ class FinishedRun(NamedTuple):
     device: torch.device
     loggers: list[Any]
 
-    def report(self, text: str, files: list[Path]) -> None:
-        """Report the training, copy what is drawn to MLflow, and say what there is to look at."""
+    def report(self, text: str, files: list[Path], numbers: Mapping[str, float] | None = None) -> None:
+        """Report the training, give what is drawn and the final numbers to MLflow, and say what there is to look at."""
         from xecgnn.training.metrics import METRICS, report_run
         from xecgnn.training.run import log_artifacts
 
         report_run(self.folder)
-        log_artifacts(self.loggers, files, self.folder / METRICS)
+        log_artifacts(self.loggers, files, self.folder / METRICS, numbers or {})
         artifacts = "\n".join(f"  {path.name}" for path in sorted(self.folder.iterdir()))
         log.info("\n%s\n\nArtifacts in %s:\n%s", text, self.folder, artifacts)
 
@@ -57,11 +58,13 @@ def check_data(data: EventDataModule, detector: str) -> None:
         data.check()
     except FileNotFoundError as error:
         train_file, val_file = (_suggested_file(paths) for paths in (data.config.train_path, data.config.val_path))
+        test = data.config.test_path
         simulate = "xecgnn-simulate" + ("" if detector == "meg2" else f" --detector {detector}")
         raise FileNotFoundError(
             f"{error}; simulated files to start with:\n"
             f"  {simulate} --events 20000 --seed 1 --output {train_file}\n"
             f"  {simulate} --events 2000 --seed 2 --output {val_file}"
+            + (f"\n  {simulate} --events 2000 --seed 3 --output {_suggested_file(test)}" if test else "")
         ) from None
 
 

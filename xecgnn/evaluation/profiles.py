@@ -57,7 +57,7 @@ def figures(
 ) -> Iterator[Figure]:
     """The pages of `write_profile`, from the usable events; `abscissae`: axes of the branches to profile along."""
     known = usable_events(task, predictions, truth[task.branch])
-    footer = f"{run_name}   |   task {task.name}   |   {known.sum()} validation events"
+    footer = f"{run_name}   |   task {task.name}   |   {known.sum()} events"
     if not known.any():
         yield new_page("No event has a known target and a finite prediction", footer)
         return

@@ -43,6 +43,10 @@ class EventDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> EventLoader:
         return self.loader(self.config.val_path, shuffle=False)
 
+    def test_dataloader(self) -> EventLoader:
+        """The events that a finished run is judged by: the test files, or where there are none those of validation."""
+        return self.loader(self.config.test_path or self.config.val_path, shuffle=False)
+
     def loader(self, paths: list[str], shuffle: bool, truth: list[str] | None = None) -> EventLoader:
         """A new loader over this rank's share of the files; `truth` None: every truth branch they all have."""
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -65,8 +69,10 @@ class EventDataModule(pl.LightningDataModule):
         """
         self.train_dataloader()
         self.val_dataloader()
+        self.test_dataloader()
         if branches := [TARGETS[name] for name in self.tasks]:
-            read_events(self.config.val_path, branches=branches, config=self.config, stop=1)
+            for paths in filter(None, (self.config.val_path, self.config.test_path)):
+                read_events(paths, branches=branches, config=self.config, stop=1)
 
     def training_targets(self) -> Mapping[str, np.ndarray]:
         """Targets of the whole training sample, (E, width) or (E,) for each task; readings are not touched."""

@@ -130,14 +130,16 @@ def mlflow_run_id(loggers: list[Logger]) -> str | None:
     return next((logger.run_id for logger in loggers if isinstance(logger, MLFlowLogger)), None)
 
 
-def log_artifacts(loggers: list[Logger], files: list[Path], metrics: Path) -> None:
-    """Copy the plots of a run, and the folder with its metrics, to MLflow."""
+def log_artifacts(loggers: list[Logger], files: list[Path], metrics: Path, numbers: Mapping[str, float]) -> None:
+    """Copy the plots of a run, the folder with its metrics, and the numbers at its end to MLflow."""
     for logger in loggers:
         if isinstance(logger, MLFlowLogger):
             for path in files:
                 if path.suffix == ".pdf":
                     logger.experiment.log_artifact(logger.run_id, str(path))
             logger.experiment.log_artifacts(logger.run_id, str(metrics), METRICS)
+            for name, value in numbers.items():
+                logger.experiment.log_metric(logger.run_id, name, value)
 
 
 def check_monitor(monitor: str, known: list[str]) -> None:
