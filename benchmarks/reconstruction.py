@@ -50,7 +50,7 @@ def main() -> None:
             objective = RegressionObjective(model, SampleReweighter(config.reweighting))
         else:
             masker = Masker(detector, config.masking)
-            objective = ReconstructionObjective(model, masker, config.loss, hide_invalid=name == "inpainting")
+            objective = ReconstructionObjective(model, masker, config.loss)
             validity = {face: model.encoder.normalizer.validity(x) for face, x in batch.x_dict.items()}
             steps[f"masks of {name}"] = lambda m=masker, v=validity: m(batch.x_dict, v)
         steps[name] = training_step(objective, build_optimizer(objective, config.training), batch)

@@ -1,6 +1,6 @@
 """Speed and memory of the simulation: events/s by number of threads, share of each step, peak memory of writing a file.
 
-Usage: python benchmarks/simulation.py [--detector meg2] [--events 1600]
+Usage: python benchmarks/simulation.py [--detector meg2] [--events 4096]
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import numpy as np
 
 from xecgnn.detector import Detector, load_detector
 from xecgnn.simulation import Constants, SimulationConfig, simulate_blocks, write_simulation
+from xecgnn.simulation.block import BLOCK_EVENTS
 from xecgnn.simulation.light import LightModel
 from xecgnn.simulation.readout import Readout, dead_mask
-from xecgnn.simulation.shower import draw_showers
-from xecgnn.simulation.simulate import BLOCK_EVENTS
+from xecgnn.simulation.response import PIECE_EVENTS
+from xecgnn.simulation.shower import draw_showers, represent
 from xecgnn.simulation.source import draw_photons
 from xecgnn.simulation.volume import XenonVolume
 
@@ -40,15 +41,19 @@ def steps(detector: Detector, blocks: int) -> dict[str, float]:
     volume = XenonVolume(detector)
     light_model = LightModel(detector, volume, constants)
     readout = Readout(detector, dead_mask(detector, None), constants)
-    spent = dict.fromkeys(("photons and showers", "light", "readout"), 0.0)
+    spent = dict.fromkeys(("photons and cascades", "deposits", "light", "readout"), 0.0)
     for _ in range(blocks):
         clock = [time.thread_time()]
-        photons = draw_photons(rng, detector, volume, BLOCK_EVENTS, "uniform", False, constants)
-        showers = draw_showers(rng, photons, volume, constants)
+        photons = draw_photons(rng, detector, volume, BLOCK_EVENTS, "uniform", None, False, constants)
+        _, steps = draw_showers(rng, photons, volume)
         clock.append(time.thread_time())
-        light, arrival = light_model(showers)
+        showers = represent(rng, steps, len(photons), volume, constants)
         clock.append(time.thread_time())
-        readout(rng, light, arrival, photons.event, BLOCK_EVENTS)
+        pieces = [slice(first, first + PIECE_EVENTS) for first in range(0, BLOCK_EVENTS, PIECE_EVENTS)]
+        lit = [light_model(showers[piece]) for piece in pieces]
+        clock.append(time.thread_time())
+        for light, arrival in lit:
+            readout(rng, light, arrival, np.arange(PIECE_EVENTS), PIECE_EVENTS)
         clock.append(time.thread_time())
         for name, duration in zip(spent, np.diff(clock), strict=True):
             spent[name] += duration * 1e3 / (blocks * BLOCK_EVENTS)
@@ -70,7 +75,7 @@ def write(detector: str, events: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--detector", default="meg2")
-    parser.add_argument("--events", type=int, default=1600)
+    parser.add_argument("--events", type=int, default=4096)
     parser.add_argument("--write-only", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.write_only:
@@ -80,7 +85,7 @@ def main() -> None:
     for threads in sorted({1, len(os.sched_getaffinity(0))}):
         per_second, cpu = rate(detector, options.events, threads)
         print(f"{threads} threads: {per_second:6.0f} events/s, {cpu:.2f} ms CPU per event")
-    for name, milliseconds in steps(detector, 10).items():
+    for name, milliseconds in steps(detector, 2).items():
         print(f"  {name:20s} {milliseconds:5.2f} ms")
     for events in (options.events, 10 * options.events):  # a process each: peak memory is never given back
         command = [sys.executable, __file__, "--write-only", "--detector", options.detector, "--events", str(events)]

@@ -19,9 +19,10 @@ RELATIVE_TIME = "relative_time"
 FEATURES = (NPHO, RELATIVE_TIME)  # the two columns of `x`, as read
 SENSOR = -1  # stands for "number of sensors" in Branch.width
 
-# A reading above this limit, or NaN, is invalid; writers put INVALID_VALUE.
+# A value above this limit, or NaN, is invalid; writers put INVALID_VALUE.
 INVALID_LIMIT = 9e9
 INVALID_VALUE = 1e10
+UNKNOWN_CLASS = -1  # of whole numbers, which have no NaN
 
 # Relations inside a detector graph.
 LATTICE = "lattice"  # 3 x 3 neighbourhood on a rectangular face, edge_type = tap 0..8 (row-major, 4 = self)
@@ -70,6 +71,6 @@ TARGETS: dict[str, str] = {
 }
 
 
-def is_valid(readings: Any) -> Any:
-    """Where readings (array or tensor of any shape) can be used, bool of that shape; False for NaN."""
-    return abs(readings) < INVALID_LIMIT
+def is_valid(values: Any) -> Any:
+    """Where readings or truth (array or tensor of any shape) can be used, bool of that shape; False for NaN."""
+    return abs(values) < INVALID_LIMIT

@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 import uproot
 
-from xecgnn.data import BadFileError, EventArrays, ReaderConfig, TreeWriter, find_files, read_events
+from xecgnn.data import (
+    BadFileError,
+    DataConfig,
+    EventArrays,
+    EventLoader,
+    ReaderConfig,
+    TreeWriter,
+    find_files,
+    read_events,
+)
 from xecgnn.data.reader import TreeReader
-from xecgnn.names import BRANCHES
+from xecgnn.names import BRANCHES, IDENTIFIERS, INVALID_VALUE, SENSOR, TARGETS, UNKNOWN_CLASS
 
 SENSORS = 7
 
@@ -197,3 +206,41 @@ def test_branches_with_any_name(tmp_path):
         assert left_out == ["hits", "table"]
         np.testing.assert_array_equal(reader.read_branch("good", 1, 3), good[1:])
         np.testing.assert_array_equal(reader.read_branch("one", 0, 2), [1, 2])
+
+
+TRUTH = [name for name, branch in BRANCHES.items() if branch.width != SENSOR and name not in IDENTIFIERS]
+
+
+@pytest.mark.parametrize("invalid", [INVALID_VALUE, -INVALID_VALUE, np.nan, np.inf])
+def test_invalid_truth_is_unknown_wherever_it_is_read(tmp_path, mini, invalid):
+    """Nothing else may learn of the writer's value: scaling, weights, losses, metrics and plots know NaN alone."""
+    widths = {name: BRANCHES[name].width for name in TRUTH}
+    truth = {name: np.ones((20, width) if width > 1 else 20, np.float64) for name, width in widths.items()}
+    for row, values in enumerate(truth.values()):
+        values.reshape(20, -1)[row, -1] = invalid
+    readings = {name: np.ones((20, mini.num_sensors), np.float32) for name in ("npho", "relative_time")}
+    write(tmp_path / "a.root", 0, 20, **readings, **truth)
+
+    config = DataConfig(batch_size=20, num_workers=0, angle_unit="deg")
+    with TreeReader(tmp_path / "a.root", config) as reader:
+        loaded = reader.load(TRUTH)
+    (batch,) = EventLoader(tmp_path / "a.root", mini, config, shuffle=False)
+    by_batch = {branch: batch.y[task].numpy() for task, branch in TARGETS.items()}
+    of_files = read_events(tmp_path / "a.root", config=config).columns
+    for found in (loaded, of_files, EventArrays(truth).columns, by_batch):
+        for row, name in enumerate(TRUTH):
+            if name in found:
+                values = found[name].reshape(20, -1)
+                unknown = values == UNKNOWN_CLASS if name == "n_gamma" else np.isnan(values)
+                assert unknown[row, -1], name
+                assert unknown.sum() == 1, name
+    with TreeReader(tmp_path / "a.root", config) as reader:
+        np.testing.assert_array_equal(reader.read_branch("energyTruth", 0, 20), truth["energyTruth"])  # for copies
+
+
+def test_an_event_whose_position_is_unknown_is_outside_the_fiducial_volume(tmp_path):
+    uvw = np.ones((3, 3), np.float32)
+    uvw[1, 2] = INVALID_VALUE
+    uvw[2, 0] = np.nan
+    write(tmp_path / "a.root", 0, 3, uvwTruth=uvw)
+    assert read_events(tmp_path / "a.root", fiducial=True).event.tolist() == [0]

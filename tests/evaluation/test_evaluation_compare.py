@@ -14,11 +14,14 @@ from xecgnn.evaluation.compare import compare_runs, differing_settings
 from xecgnn.evaluation.run_history import Run, read_run
 
 
-def make_run(name: str, losses: Sequence[float], rate: float = 1e-3, **columns: Sequence[float]) -> str:
+def make_run(
+    name: str, losses: Sequence[float], rate: float = 1e-3, monitor: str | None = None, **columns: Sequence[float]
+) -> str:
     """The folder of a run with a setting and metrics per epoch."""
     folder = Path("artifacts") / name
     (folder / "metrics").mkdir(parents=True)
     settings: dict[str, Any] = {"run_name": name, "seed": 0, "training": {"epochs": 3, "lr": rate}}
+    settings |= {"checkpoint": {"monitor": monitor}} if monitor else {}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     rows = [["epoch", "val_loss", "gpu_peak_mb", *columns]]
     for epoch, values in enumerate(zip(losses, *columns.values(), strict=True)):
@@ -64,6 +67,15 @@ def test_another_metric_ranks_otherwise_and_ties_share_a_rank() -> None:
     main([*runs, "--metric", "val_resolution_deg"])
     assert list(results()) == ["val_resolution_deg", "val_loss"]
     assert [row[:2] for row in results()["val_resolution_deg"]] == [["1", "a"], ["1", "b"]]
+
+
+def test_runs_are_ranked_by_what_chose_their_epochs_where_they_agree() -> None:
+    columns = {"val_resolution_deg": [3.0]}
+    runs = [make_run(name, [loss], monitor="val_resolution_deg", **columns) for name, loss in (("a", 0.5), ("b", 0.1))]
+    main(runs)
+    assert next(iter(results())) == "val_resolution_deg"
+    main([runs[0], make_run("c", [0.2], **columns), "--overwrite"])
+    assert next(iter(results())) == "val_loss"
 
 
 def test_the_pages_have_all_runs_and_units(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,10 @@ def test_table_has_every_metric_of_network_and_baselines(run):
             assert f"\n{key} [{unit}]" in table if unit else f"\n{key} " in table
         for title in ("network", *task.baselines):
             assert title in table
-    assert re.search(r"resolution_deg \[deg\] +0\.0\d\d +\d\d\.\d+ +\d\d\.\d+\n", table)
+    assert re.search(r"resolution_deg \[deg\] +0\.0\d\d( +\d\d\.\d+){3}\n", table)
+    assert re.findall("the network .*", table) == [
+        "the network does not beat the most frequent: 1.000 against 1.000 (accuracy)"
+    ]
     assert re.search(r"n_gamma_accuracy +1\.000 +1\.000", table)
 
 
@@ -133,10 +136,11 @@ def test_baselines_are_saved_and_the_table_is_that_of_all_predictions(run, mini)
     for name, baselines in fitted.items():
         predictions[name] |= {title: baseline.predict(light) for title, baseline in baselines.items()}
     np.testing.assert_allclose(arrays["surface_normal_emiAng"], predictions["angle"]["surface normal"], rtol=1e-6)
-    linear = predictions["energy"]["linear in total npho"][:, 0]
-    np.testing.assert_allclose(arrays["linear_in_total_npho_energyTruth"], linear, rtol=1e-6)
+    linear = predictions["energy"]["face sums"][:, 0]
+    np.testing.assert_allclose(arrays["face_sums_energyTruth"], linear, rtol=1e-6)
     np.testing.assert_array_equal(arrays["most_frequent_n_gamma"], predictions["n_gamma"]["most frequent"].argmax(1))
-    assert summary_table(tasks, predictions, truth) == run.table
+    head = "validation events, also used to choose the epoch"
+    assert f"{head}\n\n{summary_table(tasks, predictions, truth)}" == run.table
 
 
 def test_the_loss_of_an_event_is_the_weighted_sum_over_its_targets():
@@ -187,7 +191,7 @@ def quick(monkeypatch):
 def test_a_report_from_the_files_has_the_same_table_and_plots(run, tmp_path, quick):
     for name in DATA:
         shutil.copy(run.folder / name, tmp_path)
-    table, files = report_evaluation(tmp_path)
+    table, files, _ = report_evaluation(tmp_path)
     assert table == run.table
     assert {path.name for path in files} == DRAWN
 
@@ -216,11 +220,11 @@ def test_what_can_be_drawn_is_drawn(run, tmp_path, quick, caplog):
         columns[name] = np.full_like(columns[name], np.nan)
     columns["pred_emiAng"][:30] = np.nan
     write_root(tmp_path / "validation_results_run.root", columns)
-    table, files = report_evaluation(tmp_path)
+    table, files, _ = report_evaluation(tmp_path)
     assert [path.stem for path in files] == [f"resolution_profile_{name}" for name in ("angle", "angleVec", "n_gamma")]
     assert re.findall(r"^(\w+) \((\d+) events\) +(.*)", table, re.MULTILINE) == [
-        ("angle", "130", "network"),
-        ("angleVec", "0", "network  mean direction  surface normal"),
+        ("angle", "130", "network  vertex line"),
+        ("angleVec", "0", "network  mean direction  surface normal  vertex line"),
         ("n_gamma", "130", "network  most frequent"),
     ]
     root = str(tmp_path / "validation_results_run.root")
@@ -254,6 +258,23 @@ def test_an_interrupted_writer_leaves_no_file(tmp_path):
     with pytest.raises(ValueError, match="could not convert"):
         write_csv(tmp_path / "table.csv", columns)
     assert not (tmp_path / "table.csv").exists()
+
+
+def test_a_network_that_a_baseline_beats_is_said_to_be_no_better():
+    tasks = build_tasks(TasksConfig(angle={"enabled": False}, energy={"enabled": True}, uvwFI={"enabled": True}))
+    truth = {"energyTruth": np.full(50, 0.05), "uvwTruth": np.ones((50, 3))}
+    off = {"network": 1.10, "training mean": 1.30, "face sums": 1.05}
+    energy = {title: np.full((50, 1), 0.05 * factor) for title, factor in off.items()}
+    off = {"network": (1.1, 1.3, np.nan), "training mean": (1.2, 1.2, 2.0), "light spot": (1.3, np.nan, 3.0)}
+    position = {title: np.tile(values, (50, 1)) for title, values in off.items()}
+    table = summary_table(tasks, {"energy": energy, "uvwFI": position}, truth)
+    assert re.findall("the network .*", table) == [
+        "the network does not beat the face sums: 10.00 against 5.000 % (68 %)",
+        "the network does not beat the training mean: 3.000 against 2.000 mm (v, 68 %)",
+        "the network does not beat the training mean: nan against 10.00 mm (w, 68 %)",
+    ]
+    alone = summary_table(tasks, {"energy": {"network": energy["network"]}, "uvwFI": position}, truth)
+    assert "beat the face sums" not in alone
 
 
 @pytest.mark.parametrize(

@@ -232,3 +232,31 @@ def test_weights_enter_the_mean_loss():
     task, target = make_task("energy", "mse"), torch.tensor([[1.0], [2.0], [torch.nan]])
     loss = task.mean_loss(torch.zeros(3, 1), target, weight=torch.tensor([3.0, 1.0, 100.0]))
     assert loss.item() == pytest.approx((3 * 1 + 1 * 4) / 4)
+
+
+@pytest.mark.parametrize("name", ["energy", "angle", "uvwFI"])
+def test_of_two_networks_with_right_sigmas_the_sharper_one_is_judged_better(name):
+    """The loss of the training, weighted by the variance, says the opposite below 0.22 of the target's spread."""
+    task, target = make_task(name, "gaussian_nll"), make_targets(name, 4000)
+    task.fit_scaling(target)
+    noise = torch.randn(4000, task.width, generator=torch.Generator().manual_seed(0))
+    judged, trained, likelihood = {}, {}, {}
+    for sigma in (0.1, 0.2):
+        spread = torch.full_like(noise, sigma)
+        raw = torch.cat([task.scale(target) + sigma * noise, 2 * spread.log()], 1)
+        judged[sigma] = task.loss(raw, target, judged=True)[0].mean()
+        trained[sigma] = task.mean_loss(raw, target)
+        normal = torch.distributions.Normal(0.0, spread)
+        likelihood[sigma] = -normal.log_prob(sigma * noise).mean() - 0.5 * math.log(2 * math.pi)
+    assert judged[0.1] < judged[0.2] - 0.5
+    assert trained[0.1] > trained[0.2]
+    for sigma, value in likelihood.items():
+        torch.testing.assert_close(judged[sigma], value, rtol=1e-4, atol=1e-4)
+    unknown = torch.full_like(target, torch.nan)
+    assert not task.loss(raw, unknown, judged=True)[1].any()
+
+
+def test_vmf_is_judged_by_the_likelihood_that_trains_it():
+    task, target = make_task("angle", "vmf"), make_targets("angle")
+    raw = torch.randn(40, 3)
+    assert torch.equal(task.loss(raw, target, judged=True)[0], task.loss(raw, target)[0])

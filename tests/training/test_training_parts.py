@@ -140,7 +140,7 @@ def test_every_shipped_config_builds_and_steps(path: Path, mini: Detector, mini_
         objective = RegressionObjective(model, SampleReweighter(config.reweighting))
         parts = set(model.tasks)
     else:
-        objective = ReconstructionObjective(model, Masker(mini, config.masking), config.loss, hide_invalid=True)
+        objective = ReconstructionObjective(model, Masker(mini, config.masking), config.loss)
         parts = {"npho", "time"}
     batch = build_batch(mini, mini_events, edges=False)
     optimizer = build_optimizer(objective, config.training)

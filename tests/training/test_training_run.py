@@ -19,7 +19,11 @@ import xecgnn
 from xecgnn.cli.report import main as report
 from xecgnn.cli.train import main
 from xecgnn.data import TreeWriter, build_batch, read_events
+from xecgnn.data.writer import layout_of
+from xecgnn.detector import load_detector
+from xecgnn.simulation import simulate_events
 from xecgnn.training.module import TrainingModule
+from xecgnn.training.objective import RegressionObjective
 
 SMALL = [
     "--detector", "mini", "--batch", "32", "--data.num_workers", "0",
@@ -89,6 +93,43 @@ def test_a_run_leaves_its_artifacts(
     assert all((moved / name).stat().st_size for name in pictures)
 
 
+def test_a_third_file_gives_the_numbers_that_are_shown(workplace: Path, caplog: pytest.LogCaptureFixture) -> None:
+    import mlflow
+
+    events = simulate_events(load_detector("mini"), 40, seed=9)
+    with TreeWriter("test.root", layout_of(events.columns)) as writer:
+        writer.write(events.columns)
+    tracked = ["--logging.tensorboard", "false", "--logging.mlflow_uri", store(workplace), *UNSEEN]
+    options = ["angle.yaml", *SMALL, *tracked, "--epochs", "1", "--tasks", "energy"]
+    for name, test, head in (
+        ("tested", ["--test_path", "test.root"], "test events, test.root"),
+        ("plain", ["--test_path", "null"], "validation events, also used to choose the epoch"),
+    ):
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "xecgnn"):
+            main([*options, *test, "--run_name", name])
+        table = next(message for message in caplog.messages if "training mean" in message).partition("\n\nArtifacts")[0]
+        assert table.strip().startswith(f"{head}\n\nenergy ({40 if test[1] != 'null' else 64} events)")
+        tree = uproot.open(f"artifacts/{name}/validation_results_{name}.root")["tree"].arrays(library="np")
+        expected = events if test[1] != "null" else read_events("data/val")
+        np.testing.assert_array_equal(tree["run"], expected.run)
+        np.testing.assert_array_equal(tree["event"], expected.event)
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "xecgnn"):
+            report([f"artifacts/{name}"])
+        assert caplog.messages[0].strip() == f"artifacts/{name}\n\n{table.strip()}"
+
+        client = mlflow.MlflowClient(store(workplace))
+        (run,) = client.search_runs(
+            [client.get_experiment_by_name("xecgnn").experiment_id], f"attributes.run_name = '{name}'"
+        )
+        logged = {key: value for key, value in run.data.metrics.items() if key.startswith("test_")}
+        assert bool(logged) == (name == "tested")
+        if logged:
+            error = 100 * np.abs(tree["pred_energyTruth"] - tree["energyTruth"]) / tree["energyTruth"]
+            assert logged["test_energy_resolution_68"] == pytest.approx(np.quantile(error, 0.68), rel=1e-5)
+
+
 def store(folder: Path) -> str:
     """An MLflow store of its own: stores are cached by name, whatever the current folder."""
     return f"sqlite:///{folder}/tracking.db"
@@ -125,6 +166,43 @@ FULL = [
     "--epochs",
     "4",
 ]
+
+
+@pytest.mark.parametrize(
+    ("monitor", "epoch"), [("val_loss", 2), ("val_resolution_deg", 1), ("val_n_gamma_accuracy", 0)]
+)
+def test_the_monitored_metric_chooses_the_best_epoch_and_the_learning_rate(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, monitor: str, epoch: int
+) -> None:
+    values = {"val_loss": [-1, -2, -3], "val_resolution_deg": [9, 3, 5], "val_n_gamma_accuracy": [0.9, 0.5, 0.7]}
+    scripted = [{name: torch.tensor(float(v[i])) for name, v in values.items()} for i in range(3)]
+    monkeypatch.setattr(RegressionObjective, "compute_metrics", lambda self: scripted.pop(0))
+    options = ["--tasks", "angle", "n_gamma", "--checkpoint.monitor", monitor, "--epochs", "3", "--run_name", "run"]
+    plateau = ["--training.scheduler", "plateau", "--training.lr_patience", "0", "--lr", "0.001"]
+    main(["angle.yaml", *SMALL, *QUIET, *options, *plateau])
+    assert weights("artifacts/run/checkpoint_best.pth", "epoch") == epoch
+    assert weights("artifacts/run/checkpoint_last.pth", "epoch") == 2
+    with (workplace / "artifacts/run/metrics/training_metrics.csv").open() as file:
+        rates = [float(row["lr"]) for row in csv.DictReader(file)]
+    bad = values[monitor].index(values[monitor][epoch]) == 0  # worse from the second epoch on: the third is slower
+    assert rates == pytest.approx([1e-3, 1e-3, 5e-4 if bad else 1e-3])
+
+
+def test_every_monitored_metric_is_logged_and_an_unknown_one_is_an_error(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = ["--tasks", "angle", "energy", "timing", "uvwFI", "angleVec", "n_gamma"]
+    main(["angle.yaml", *SMALL, *QUIET, *tasks, "--epochs", "1", "--run_name", "all"])
+    header = (workplace / "artifacts/all/metrics/training_metrics.csv").read_text().split("\n")[0].strip().split(",")
+    with pytest.raises(SystemExit):
+        main(["angle.yaml", *SMALL, *QUIET, *tasks, "--epochs", "1", "--checkpoint.monitor", "phi_bias"])
+    error = capsys.readouterr().err
+    assert error.startswith("error: checkpoint.monitor: no metric 'phi_bias' to choose an epoch by; allowed: val_loss,")
+    allowed = error.split("allowed: ")[1].strip().split(", ")
+    assert {"val_resolution_deg", "val_energy_resolution_68", "val_n_gamma_accuracy", "theta_rms"} <= set(allowed)
+    logged = {name for name in header if name.startswith("val_") or name.endswith("_rms")}
+    assert set(allowed) == logged
+    assert [path.name for path in (workplace / "artifacts").iterdir()] == ["all"]
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "onecycle", "plateau", "none"])
@@ -229,6 +307,7 @@ def test_other_weights_are_loaded_where_they_fit(workplace: Path, caplog: pytest
             ["--run_name", "taken"],
             "artifacts/taken exists; choose another --run_name, or continue it with --resume_from",
         ),
+        (["--test_path", "nowhere"], "--detector mini --events 2000 --seed 3 --output nowhere/simulated.root"),
         (["--train_path", "nowhere/*.root"], "no file matches 'nowhere/*.root'; simulated files to start with:"),
         (["--resume_from", "nowhere.pth"], "checkpoint 'nowhere.pth' not found"),
         (

@@ -26,6 +26,7 @@ INTERRUPTED = 130  # exit code after Ctrl-C: 128 + SIGINT
 ALIASES = {
     "data.train_path": "train_path",
     "data.val_path": "val_path",
+    "data.test_path": "test_path",
     "data.batch_size": "batch",
     "data.chunksize": "chunksize",
     "training.epochs": "epochs",

@@ -21,7 +21,9 @@ class CompareConfig(Settings):
 
     runs: CliPositionalArg[list[str]] = Field(description="folders of runs, or their names or ids in MLflow")
     output_dir: Path = Field(Path("comparison"), description="folder of comparison.md and comparison.pdf")
-    metric: str = Field("val_loss", description="what the runs are ranked by")
+    metric: str | None = Field(
+        None, description="what the runs are ranked by (null: checkpoint.monitor where they share it, else val_loss)"
+    )
     mlflow_uri: str = Field("sqlite:///mlruns.db", description="MLflow tracking store")
     overwrite: bool = Field(False, description="replace files that exist")
 

@@ -40,6 +40,7 @@ def reconstruct(config: PretrainConfig | InpaintConfig, default_name: str = "pre
     from xecgnn.data.dead_channels import read_dead_channels
     from xecgnn.evaluation import evaluate_inpainting, write_sensor_predictions
     from xecgnn.evaluation.reconstruction_display import write_reconstructions
+    from xecgnn.evaluation.summary import sample_line
     from xecgnn.nn.masking import Masker
     from xecgnn.training.checkpoint import load_model
     from xecgnn.training.data import EventDataModule
@@ -53,9 +54,7 @@ def reconstruct(config: PretrainConfig | InpaintConfig, default_name: str = "pre
     masker = Masker(model.detector, config.masking, lists)
     data = EventDataModule(model.detector, config.data, config.seed, tasks=[])
     check_data(data, config)
-    objective = ReconstructionObjective(
-        model, masker, config.loss, hide_invalid=kind == "inpainting", compiled=config.training.compile
-    )
+    objective = ReconstructionObjective(model, masker, config.loss, config.training.compile)
     run = run_training(config, start, objective, data, default_name)
 
     # Look at the best weights: truth, mask and reconstruction of a few events, and the errors beside the baselines'.
@@ -63,12 +62,12 @@ def reconstruct(config: PretrainConfig | InpaintConfig, default_name: str = "pre
         name = run.folder.name
         best = load_model(run.folder / f"{BEST}.pth", kind=kind).to(run.device)
         picture = run.folder / f"reconstruction_{name}.pdf"
-        write_reconstructions(picture, best, masker, data.val_dataloader(), name)
-        result = evaluate_inpainting(best, masker, data.val_dataloader(), run.folder, name)
+        write_reconstructions(picture, best, masker, data.test_dataloader(), name)
+        result = evaluate_inpainting(best, masker, data.test_dataloader(), run.folder, name)
         if config.save_predictions:
             path = run.folder / f"sensor_predictions_{name}.root"
-            write_sensor_predictions(path, best, masker, data.val_dataloader())
-        run.report(result.table, [picture, *result.files])
+            write_sensor_predictions(path, best, masker, data.test_dataloader())
+        run.report(f"{sample_line(config.data.test_path)}\n\n{result.table}", [picture, *result.files])
     return run.folder
 
 

@@ -46,7 +46,7 @@ def report(folder: Path) -> None:
     files: list[Path] = []
     if "tasks" in read_yaml(folder / "config.yaml"):
         try:
-            table, files = report_evaluation(folder)
+            table, files, _ = report_evaluation(folder)
             log.info("%s\n\n%s\n", folder, table)
         except (OSError, ValueError) as error:
             log.warning("%s", error)

@@ -57,8 +57,8 @@ def train(config: TrainConfig, default_name: str = "train") -> Path:
     if run.is_main:
         best = load_model(run.folder / f"{BEST}.pth").to(run.device)
         training = data.loader(config.data.train_path, shuffle=True, truth=[TARGETS[name] for name in model.tasks])
-        result = evaluate_run(best, training, data.val_dataloader(), run.folder, run.folder.name, config.evaluation)
-        run.report(result.table, result.files)
+        result = evaluate_run(best, training, data.test_dataloader(), run.folder, run.folder.name, config.evaluation)
+        run.report(result.table, result.files, result.numbers)
     return run.folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -32,13 +33,13 @@ class FinishedRun(NamedTuple):
     device: torch.device
     loggers: list[Any]
 
-    def report(self, text: str, files: list[Path]) -> None:
-        """Report the training, copy what is drawn to MLflow, and say what there is to look at."""
+    def report(self, text: str, files: list[Path], numbers: Mapping[str, float] | None = None) -> None:
+        """Report the training, give what is drawn and the final numbers to MLflow, and say what there is to look at."""
         from xecgnn.training.metrics import METRICS, report_run
         from xecgnn.training.run import log_artifacts
 
         report_run(self.folder)
-        log_artifacts(self.loggers, files, self.folder / METRICS)
+        log_artifacts(self.loggers, files, self.folder / METRICS, numbers or {})
         artifacts = "\n".join(f"  {path.name}" for path in sorted(self.folder.iterdir()))
         log.info("\n%s\n\nArtifacts in %s:\n%s", text, self.folder, artifacts)
 
@@ -68,11 +69,13 @@ def check_data(data: EventDataModule, config: RunConfig) -> None:
         data.check(config.training.num_devices * config.training.num_nodes)
     except FileNotFoundError as error:
         train_file, val_file = (_suggested_file(paths) for paths in (data.config.train_path, data.config.val_path))
+        test = data.config.test_path
         simulate = "xecgnn-simulate" + ("" if detector == "meg2" else f" --detector {detector}")
         raise FileNotFoundError(
             f"{error}; simulated files to start with:\n"
             f"  {simulate} --events 20000 --seed 1 --output {train_file}\n"
             f"  {simulate} --events 2000 --seed 2 --output {val_file}"
+            + (f"\n  {simulate} --events 2000 --seed 3 --output {_suggested_file(test)}" if test else "")
         ) from None
 
 
@@ -84,6 +87,9 @@ def run_training(
 
     from xecgnn.training import checkpoint, resume, run
     from xecgnn.training.module import TrainingModule
+
+    monitor = config.checkpoint.monitor
+    run.check_monitor(monitor, objective.metric_names())
 
     # What to begin with, and where to write.
     source = start.checkpoint
@@ -105,8 +111,8 @@ def run_training(
     run_id = source[checkpoint.KEY].get("mlflow_run_id") if start.continues else None
     loggers = run.build_loggers(config.logging, folder.name, settings, run_id)
     info = checkpoint.describe_run(start.kind, settings, data.detector) | {"mlflow_run_id": run.mlflow_run_id(loggers)}
-    trainer = run.build_trainer(config.training, folder, loggers, config.logging.progress_bar)
-    module = TrainingModule(objective, config.training, config.seed, info)
+    trainer = run.build_trainer(config.training, folder, loggers, config.logging.progress_bar, monitor)
+    module = TrainingModule(objective, config.training, config.seed, info, monitor)
     sizes = [(p.numel(), p.requires_grad) for p in objective.model.parameters()]
     millions, trained = (sum(size for size, free in sizes if free or not only) / 1e6 for only in (False, True))
     log.info(

@@ -119,7 +119,8 @@ def _check_file(reader: TreeReader, detector: Detector, report: CheckReport) -> 
     units = _check_units(reader.load(usable, 0, BLOCK_EVENTS), path, detector, report)
     truth = reader.load(name for name in usable if BRANCHES[name].width != SENSOR)
     unknown = {name: int((~np.isfinite(v)).reshape(events, -1).any(1).sum()) for name, v in truth.items()}
-    report.lines += [f"  {name} is unknown (NaN) in {number} events" for name, number in unknown.items() if number]
+    why = "unknown (NaN, or 9e9 and more)"
+    report.lines += [f"  {name} is {why} in {number} events" for name, number in unknown.items() if number]
     report.lines.append("")
     facts = {"events": events, "branches": layouts, "tasks": tasks, "units": units, "not_finite": unknown}
     report.facts["files"][str(path)] = facts

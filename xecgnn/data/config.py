@@ -32,6 +32,10 @@ class DataConfig(ReaderConfig):
 
     train_path: Paths = Field(["data/train/*.root"], description="training files: names, globs or directories")
     val_path: Paths = Field(["data/val/*.root"], description="validation files: names, globs or directories")
+    test_path: Paths | None = Field(
+        None,
+        description="files for the numbers and plots at the end (null: the validation files, which chose the epoch)",
+    )
     batch_size: int = Field(256, ge=1, description="events per batch and process")
     chunksize: int = Field(16384, ge=1, description="events in the shuffle buffers of all workers together")
     num_workers: int = Field(1, ge=0, description="reading processes per training process; 0: none")

@@ -9,9 +9,9 @@ from typing import TypeAlias, overload
 import numpy as np
 import numpy.typing as npt
 
-from xecgnn.names import BRANCHES
+from xecgnn.names import BRANCHES, IDENTIFIERS, SENSOR, UNKNOWN_CLASS, is_valid
 
-__all__ = ["EventArrays"]
+__all__ = ["EventArrays", "known_truth"]
 
 Rows: TypeAlias = "slice | npt.NDArray[np.integer] | npt.NDArray[np.bool_] | list[int]"
 
@@ -25,6 +25,7 @@ class EventArrays:
 
     Args:
         columns: Name -> array. Converted to the type of the branch (float32 or int32) where it differs, else shared.
+            Unknown truth becomes what ``known_truth`` says.
 
     Raises:
         KeyError: A name that is not in ``BRANCHES``.
@@ -109,12 +110,28 @@ class EventArrays:
         return f"EventArrays({len(self)} events: {', '.join(self.fields)})"
 
 
+def known_truth(name: str, values: np.ndarray) -> np.ndarray:
+    """A column of a truth branch with one way of saying "unknown": NaN, or UNKNOWN_CLASS where it holds whole numbers.
+
+    Truth enters through here, from files and from arrays: the invalid value of a writer must not be trained on. Other
+    columns, and one without unknown values, are returned as they are.
+    """
+    branch = BRANCHES.get(name)
+    if branch is None or branch.width == SENSOR or name in IDENTIFIERS:
+        return values
+    if np.issubdtype(branch.dtype, np.integer):  # stored as any type of number
+        known = (values >= 0) & (values <= np.iinfo(branch.dtype).max)
+        return values if known.all() else np.where(known, values, np.int64(UNKNOWN_CLASS))
+    known = is_valid(values)
+    return values if known.all() else np.where(known, values, np.float32(np.nan))
+
+
 def _column(name: str, values: npt.ArrayLike) -> np.ndarray:
     """A read-only view of one column in the type of its branch."""
     if name not in BRANCHES:
         raise KeyError(f"unknown column {name!r}; columns: {', '.join(BRANCHES)}")
     branch = BRANCHES[name]
-    column = np.asarray(values, dtype=branch.dtype).view()
+    column = np.asarray(known_truth(name, np.asarray(values)), dtype=branch.dtype).view()
     scalar = branch.width == 1
     if column.ndim != (1 if scalar else 2) or (branch.width > 1 and column.shape[1] != branch.width):
         wanted = "(E,)" if scalar else f"(E, {branch.width if branch.width > 1 else 'sensors'})"

@@ -109,4 +109,5 @@ def read_portions(path: Path) -> Iterator[dict[str, np.ndarray]]:
     with TreeReader(path, ReaderConfig()) as reader:
         layout, _ = reader.layout()
         for start in range(0, reader.num_entries, BASKET_EVENTS):
-            yield reader.load(layout, start, start + BASKET_EVENTS)
+            stop = min(start + BASKET_EVENTS, reader.num_entries)
+            yield {name: reader.read_branch(name, start, stop) for name in layout}

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xecgnn.data.config import ReaderConfig
+from xecgnn.data.events import known_truth
 from xecgnn.names import BRANCHES, IDENTIFIERS, NPHO, RELATIVE_TIME, SENSOR
 
 __all__ = ["BadFileError", "FileScan", "TreeReader", "event_keys", "in_fiducial_volume"]
@@ -164,20 +165,20 @@ class TreeReader:
         return {column: self.read_column(column, start, stop) for column in columns}
 
     def read_column(self, column: str, start: int, stop: int) -> np.ndarray:
-        """Entries ``start`` to ``stop``, (E,) for scalars, else (E, width); ``emiAng`` in rad.
+        """Entries ``start`` to ``stop``, (E,) for scalars, else (E, width); ``emiAng`` in rad, unknown truth as NaN.
 
         The array has type and byte order of the file and may not be written to: it is copied where it goes.
 
         Raises:
             BadFileError: The baskets cannot be read.
         """
-        values = self.read_branch(self._branches[column], start, stop)
+        values = known_truth(column, self.read_branch(self._branches[column], start, stop))
         if column == "emiAng" and self.config.angle_unit == "deg":
             values = np.deg2rad(values)
         return values
 
     def read_branch(self, name: str, start: int, stop: int) -> np.ndarray:
-        """As ``read_column`` for any branch of ``layout``, by its name in the file and without change of unit."""
+        """As ``read_column`` for any branch of ``layout``, by its name in the file and as it is stored."""
         from xecgnn.data.baskets import AsStored
 
         branch = self._tree[name]
@@ -188,9 +189,12 @@ class TreeReader:
         return values.reshape(-1) if values.shape[1:] == (1,) else values
 
     def load(self, names: Iterable[str], start: int = 0, stop: int | None = None) -> dict[str, np.ndarray]:
-        """``read_branch`` for each of ``names``, all entries unless told, in native byte order: for arithmetic."""
+        """``read_branch`` for each of ``names``, all entries unless told, in native byte order: for arithmetic.
+
+        Unknown truth is NaN here too.
+        """
         stop = self.num_entries if stop is None else min(stop, self.num_entries)
-        read = {name: self.read_branch(name, start, stop) for name in names}
+        read = {name: known_truth(name, self.read_branch(name, start, stop)) for name in names}
         return {name: values.astype(values.dtype.newbyteorder("="), copy=False) for name, values in read.items()}
 
     def event_keys(self) -> npt.NDArray[np.int64]:

@@ -51,19 +51,22 @@ class MeanDirection(Baseline):
         self.direction = mean / np.linalg.norm(mean)
 
     def predict(self, light: Light) -> Array:
-        return self.from_vector(np.tile(self.direction, (len(light["total"]), 1)))
+        return self.from_vector(np.tile(self.direction, (number_of_events(light), 1)))
 
 
-class SurfaceNormal(Baseline):
-    """The normal of the inner surface at the light centroid; the mean direction where there is no light."""
+class AlongFeature(Baseline):
+    """Along a feature (B, 3): `normal`, the normal of the inner surface at the light spot; `point`, the line from the
+    centre of the target (0, 0, 0) to the interaction. The mean direction where there is no light.
+    """
 
     def fit(self, light: Light, target: Array) -> None:
         self.fallback = MeanDirection(self.task)
         self.fallback.fit(light, target)
 
     def predict(self, light: Light) -> Array:
-        seen = np.linalg.norm(light["normal"], axis=-1, keepdims=True) > 0.5  # 0 or NaN without light
-        return np.where(seen, self.from_vector(light["normal"]), self.fallback.predict(light))
+        (vector,) = (light[name] for name in self.features)
+        seen = np.linalg.norm(vector, axis=-1, keepdims=True) > 0.5  # 0 or NaN without light
+        return np.where(seen, self.from_vector(vector), self.fallback.predict(light))
 
 
 class Linear(Baseline):
@@ -73,7 +76,7 @@ class Linear(Baseline):
         self.mean = target.mean(0)
         columns = self._columns(light)
         usable = np.isfinite(columns).all(1)
-        self.center, self.scale = np.zeros(len(self.features)), np.ones(len(self.features))
+        self.center, self.scale = np.zeros(columns.shape[1]), np.ones(columns.shape[1])
         if usable.any():
             self.center, spread = columns[usable].mean(0), columns[usable].std(0)
             self.scale = np.where(spread > 0, spread, 1.0)  # columns of unit size, or times of 1e-9 s would be lost
@@ -86,8 +89,8 @@ class Linear(Baseline):
 
     def _columns(self, light: Light) -> Array:
         """Features (E, n)."""
-        empty = np.empty((len(light["total"]), 0))
-        return np.concatenate([empty, *(light[name][:, None] for name in self.features)], 1)
+        events = number_of_events(light)
+        return np.concatenate([np.empty((events, 0)), *(light[name].reshape(events, -1) for name in self.features)], 1)
 
     def _design(self, columns: Array) -> Array:
         """Matrix of the fit (E, 1 + n)."""
@@ -102,12 +105,16 @@ class ClassFrequency(Baseline):
         self.frequency = counts / counts.sum()
 
     def predict(self, light: Light) -> Array:
-        return np.tile(self.frequency, (len(light["total"]), 1))
+        return np.tile(self.frequency, (number_of_events(light), 1))
+
+
+def number_of_events(light: Light) -> int:
+    return len(next(iter(light.values())))
 
 
 KINDS: dict[str, type[Baseline]] = {
     "mean_direction": MeanDirection,
-    "surface_normal": SurfaceNormal,
+    "along": AlongFeature,
     "linear": Linear,
     "class_frequency": ClassFrequency,
 }
@@ -128,7 +135,7 @@ def fit_baselines(
     """
     fitted: dict[str, dict[str, Baseline]] = {}
     for name, task in tasks.items():
-        target = np.asarray(targets[name], dtype=np.float64).reshape(len(light["total"]), -1)
+        target = np.asarray(targets[name], dtype=np.float64).reshape(number_of_events(light), -1)
         usable = task.valid(torch.tensor(target)).numpy()
         if not usable.any():
             raise ValueError(f"task {name}: no usable target among {len(target)} training events")

@@ -30,14 +30,14 @@ skewnesses. Epochs count from 0."""
 
 
 def compare_runs(
-    runs: Sequence[Run], output_dir: str | Path, metric: str = "val_loss", overwrite: bool = False
+    runs: Sequence[Run], output_dir: str | Path, metric: str | None = None, overwrite: bool = False
 ) -> list[Path]:
     """Write comparison.md and comparison.pdf; returns their paths. What a run lacks is told in a line of the log.
 
     Args:
         runs: as `read_run` gives them.
         output_dir: where the two files go.
-        metric: what the runs are ranked by.
+        metric: what the runs are ranked by; None: what chose their best epochs, where that is one, else `val_loss`.
         overwrite: replace files that are there.
 
     Raises:
@@ -49,6 +49,8 @@ def compare_runs(
     name, number = Counter(run.name for run in runs).most_common(1)[0]
     if number > 1:
         raise ValueError(f"{number} of the runs are called {name!r}; names must differ")
+    monitors = {run.settings.get("checkpoint.monitor", "val_loss") for run in runs}
+    metric = metric or (monitors.pop() if len(monitors) == 1 else "val_loss")
     known = sorted({name for run in runs for name in run.history if is_ranked(name)}, key=_order)
     if known and metric not in known:
         raise ValueError(f"metric {metric!r} is in none of the runs; known metrics: {', '.join(known)}")

@@ -10,9 +10,9 @@ __all__ = ["EvaluationConfig"]
 
 
 class EvaluationConfig(Settings):
-    """What is looked at closely, beside the predictions of all validation events."""
+    """What is looked at closely, beside the predictions of all test (or validation) events."""
 
     worst_events: int = Field(5, ge=0, description="events with the largest loss that are kept and drawn")
     saliency_events: int = Field(
-        128, ge=0, description="validation events that the saliency of the sensors is averaged over (0: no saliency)"
+        128, ge=0, description="events that the saliency of the sensors is averaged over (0: no saliency)"
     )

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from xecgnn.detector import Detector
 from xecgnn.evaluation.neighbors import NeighborBaselines
@@ -28,6 +27,7 @@ from xecgnn.evaluation.reconstruction import Reconstruction, reconstructions
 from xecgnn.evaluation.residuals import GroupedResiduals, ResidualStatistics, floor_statistics
 from xecgnn.evaluation.run import Evaluation
 from xecgnn.evaluation.summary import aligned, number
+from xecgnn.nn.masking import Masker
 from xecgnn.output import completed
 from xecgnn.simulation.constants import Constants
 
@@ -170,7 +170,7 @@ class InpaintingResiduals:
 
 def evaluate_inpainting(
     model: Any,
-    masker: nn.Module,
+    masker: Masker,
     loader: Iterable[Any],
     folder: Path,
     run_name: str,

@@ -73,7 +73,8 @@ def baseline_branch(title: str, task: Task) -> str:
 
 def event_losses(tasks: Mapping[str, Task], raw: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
     """Loss of each event (B,): sum of weight x loss over the tasks whose target it has; NaN where it has none."""
-    losses, valid = zip(*(task.loss(raw[name], targets[name]) for name, task in tasks.items()), strict=True)
+    found = (task.loss(raw[name], targets[name], judged=True) for name, task in tasks.items())
+    losses, valid = zip(*found, strict=True)
     weights = [task.weight for task in tasks.values()]
     total = sum(weight * loss for weight, loss in zip(weights, losses, strict=True))
     return torch.where(torch.stack(valid).any(0), total, torch.nan)

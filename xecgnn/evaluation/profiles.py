@@ -15,6 +15,7 @@ from xecgnn.evaluation import panels
 from xecgnn.evaluation.pages import LOOKS, new_page, write_pages
 from xecgnn.evaluation.panels import Method
 from xecgnn.evaluation.statistics import bins, mean_with_error, profile, quantile_with_error
+from xecgnn.names import UNKNOWN_CLASS
 from xecgnn.tasks import AXES, Axis, Task
 
 __all__ = ["build_methods", "figures", "usable_events", "write_profile"]
@@ -56,7 +57,7 @@ def figures(
 ) -> Iterator[Figure]:
     """The pages of `write_profile`, from the usable events; `abscissae`: axes of the branches to profile along."""
     known = usable_events(task, predictions, truth[task.branch])
-    footer = f"{run_name}   |   task {task.name}   |   {known.sum()} validation events"
+    footer = f"{run_name}   |   task {task.name}   |   {known.sum()} events"
     if not known.any():
         yield new_page("No event has a known target and a finite prediction", footer)
         return
@@ -109,6 +110,8 @@ def _varying(
     for branch, axes in abscissae.items():
         if branch in truth:
             values = truth[branch][rows].reshape(rows.sum(), -1)
+            if np.issubdtype(values.dtype, np.integer):
+                values = np.where(values == UNKNOWN_CLASS, np.nan, values)
             for column, axis in enumerate(axes):
                 shown = values[:, column].astype(np.float64) * axis.scale
                 if bins(shown[np.isfinite(shown)]):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from xecgnn.names import IDENTIFIERS, INVALID_VALUE, NPHO, RELATIVE_TIME
+from xecgnn.nn.masking import Masker, predict_masked
 
 __all__ = ["Reconstruction", "reconstructions", "write_sensor_predictions"]
 
@@ -35,7 +36,7 @@ class Reconstruction(NamedTuple):
 
 @torch.no_grad()
 def reconstructions(
-    model: Any, masker: nn.Module, loader: Iterable[Any], seed: int = 0, max_events: int | None = None
+    model: Any, masker: Masker, loader: Iterable[Any], seed: int = 0, max_events: int | None = None
 ) -> Iterator[Reconstruction]:
     """Mask sensors of the events of a loader and predict them, batch by batch.
 
@@ -63,7 +64,7 @@ def reconstructions(
 
 
 def write_sensor_predictions(
-    path: Path, model: Any, masker: nn.Module, loader: Iterable[Any], seed: int = 0, max_events: int | None = None
+    path: Path, model: Any, masker: Masker, loader: Iterable[Any], seed: int = 0, max_events: int | None = None
 ) -> None:
     """Stream truth and prediction of every sensor to a ROOT file; arguments as for `reconstructions`.
 
@@ -82,12 +83,10 @@ def write_sensor_predictions(
             writer.write(columns)
 
 
-def _reconstruct(model: Any, masker: nn.Module, batch: Any, generator: torch.Generator) -> Reconstruction:
+def _reconstruct(model: Any, masker: Masker, batch: Any, generator: torch.Generator) -> Reconstruction:
     faces, normalizer = model.detector.faces, model.encoder.normalizer
     readings = {face: batch[face].x for face in faces}
-    validity = {face: normalizer.validity(x) for face, x in readings.items()}
-    masked = masker(readings, validity, generator)
-    predictions = model(readings, {face: ~masked[face] & valid[0] for face, valid in validity.items()})
+    validity, masked, predictions = predict_masked(model, masker, readings, generator)
     channels = next(iter(predictions.values())).shape[-1]
     order = np.argsort(np.concatenate([face.sensor_ids for face in faces.values()]))
 

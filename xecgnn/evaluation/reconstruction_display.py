@@ -13,13 +13,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
-from torch import nn
 
 from xecgnn.detector import Detector
 from xecgnn.evaluation.display import HOLLOW, draw_sensors
 from xecgnn.evaluation.layers import event_layers, valid_readings
 from xecgnn.evaluation.pages import write_pages
 from xecgnn.evaluation.reconstruction import reconstructions
+from xecgnn.nn.masking import Masker
 
 __all__ = ["MASKED", "draw_reconstruction", "write_reconstructions"]
 
@@ -73,7 +73,7 @@ def draw_reconstruction(
 
 
 def write_reconstructions(
-    path: Path, model: Any, masker: nn.Module, loader: Iterable[Any], run_name: str, events: int = 4, seed: int = 0
+    path: Path, model: Any, masker: Masker, loader: Iterable[Any], run_name: str, events: int = 4, seed: int = 0
 ) -> None:
     """Write a PDF with a page per event, under its name only when complete; arguments as for `reconstructions`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -17,7 +18,7 @@ from xecgnn.evaluation.run import Evaluation
 from xecgnn.evaluation.saliency import Saliency
 from xecgnn.evaluation.saliency_plots import write_saliency_profiles
 from xecgnn.evaluation.sample import PredictedSample, load_sample
-from xecgnn.evaluation.summary import summary_table
+from xecgnn.evaluation.summary import measure, sample_line, summary_table
 from xecgnn.names import FEATURES
 from xecgnn.settings import read_yaml, validated
 from xecgnn.tasks import Task, TasksConfig, build_tasks
@@ -38,7 +39,7 @@ def report_evaluation(folder: Path) -> Evaluation:
         folder: of a run of `xecgnn-train`, with config.yaml and what `evaluate_run` writes.
 
     Returns:
-        The table of all tasks, and the files drawn.
+        The table of all tasks, the files drawn, and of test events the network's numbers.
 
     Raises:
         FileNotFoundError: there are no predictions.
@@ -49,20 +50,33 @@ def report_evaluation(folder: Path) -> Evaluation:
     tasks = cast("dict[str, Task]", dict(build_tasks(validated(TasksConfig, settings.get("tasks", {}))).items()))
     sample = read_predictions(folder / f"validation_results_{run_name}.root")
     drawable, files = dict(_drawable(sample, tasks)), []
+    test_path = (settings.get("data") or {}).get("test_path")
+    kind = "test" if test_path else "validation"
+    head = f"{run_name}   |   {kind} sample"
     for name, task in drawable.items():
         files.append(folder / f"resolution_profile_{name}.pdf")
-        write_profile(files[-1], task, sample.predictions[name], sample.truth, run_name)
+        write_profile(files[-1], task, sample.predictions[name], sample.truth, head)
     detector = _tried("saliency and worst events", _load_detector, settings)
     if detector is not None:
         saliency = _tried("saliency", Saliency.read, folder / f"saliency_{run_name}.npz")
         if saliency is not None:
-            files += write_saliency_profiles(folder, saliency, detector, tasks, run_name)
+            files += write_saliency_profiles(folder, saliency, detector, tasks, head)
         worst = _tried("worst events", _read_events, folder / f"worst_events_{run_name}.root", detector)
         for number, event in enumerate(worst or [], start=1):
             files.append(folder / f"worst_event_{number}.pdf")
-            head = f"{run_name}   |   worst event {number}   |   {sample.facts['events']} validation events"
-            write_display(files[-1], detector, [event], head=head)
-    return Evaluation(summary_table(drawable, sample.predictions, sample.truth), files)
+            place = f"worst event {number} of {sample.facts['events']}"
+            write_display(files[-1], detector, [event], head=f"{head}   |   {place}")
+    table = summary_table(drawable, sample.predictions, sample.truth)
+    return Evaluation(f"{sample_line(test_path)}\n\n{table}", files, _numbers(sample, drawable) if test_path else {})
+
+
+def _numbers(sample: PredictedSample, tasks: Mapping[str, Task]) -> dict[str, float]:
+    """Metrics of the network by the names they have in MLflow."""
+    numbers: dict[str, float] = {}
+    for name, task in tasks.items():
+        network = {NETWORK: sample.predictions[name][NETWORK]}
+        numbers |= measure(task, network, sample.truth[task.branch])[NETWORK]
+    return {f"test_{key}": value for key, value in numbers.items() if math.isfinite(value)}
 
 
 def read_predictions(path: Path) -> PredictedSample:

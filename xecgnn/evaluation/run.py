@@ -1,4 +1,4 @@
-"""Everything that follows a training: predictions, worst events and saliency of the validation sample, and plots."""
+"""Everything that follows a training: predictions, worst events and saliency of a sample, and plots."""
 
 from __future__ import annotations
 
@@ -23,21 +23,23 @@ BASELINE_EVENTS = 20_000  # training events that the baselines are fitted to
 
 
 class Evaluation(NamedTuple):
-    """What an evaluation leaves: the table as text, and the files it wrote."""
+    """What an evaluation leaves: the table as text, the files it wrote, and of test events the network's numbers."""
 
     table: str
     files: list[Path]
+    numbers: Mapping[str, float] = {}  # test_resolution_deg and others
 
 
 def evaluate_run(
     model: XECModel,
     training: Iterable[Any],
-    validation: Iterable[Any],
+    events: Iterable[Any],
     folder: Path,
     run_name: str,
     config: EvaluationConfig | None = None,
 ) -> Evaluation:
-    """Predict the validation sample with the network and with baselines, and leave what a physicist looks at.
+    """Predict the test sample (without one, that of validation) with the network and with baselines, and leave what a
+    physicist looks at.
 
     Writes predictions_<run_name>.csv, validation_results_<run_name>.root, worst_events_<run_name>.root and
     saliency_<run_name>.npz, and what `report_evaluation` draws from these.
@@ -45,7 +47,7 @@ def evaluate_run(
     Args:
         model: the network; evaluated on the device it is on.
         training: batches of training events; the first BASELINE_EVENTS are read to fit the baselines.
-        validation: batches of validation events, with all the truth that plots should show; gone through twice.
+        events: batches to predict, with all the truth that plots should show; gone through twice.
         folder: of the run, with its config.yaml; the files go there.
         run_name: in the names of the files and on the plots, as in config.yaml.
         config: how many events are looked at closely.
@@ -63,7 +65,7 @@ def evaluate_run(
     model.eval()
     device = next(model.parameters()).device
     with torch.no_grad():
-        for batch in validation:
+        for batch in events:
             batch = batch.to(device)
             worst.add(batch.x_dict, sample.add(batch, model.raw_outputs(batch), summarize(batch)))
 
@@ -77,10 +79,10 @@ def evaluate_run(
         worst.write(files[-1], model)
     if config.saliency_events:
         files.append(folder / f"saliency_{run_name}.npz")
-        compute_saliency(model, validation, config.saliency_events).write(files[-1])
+        compute_saliency(model, events, config.saliency_events).write(files[-1])
     model.train(was_training)
-    table, drawn = report_evaluation(folder)
-    return Evaluation(table, [*files, *drawn])
+    table, drawn, numbers = report_evaluation(folder)
+    return Evaluation(table, [*files, *drawn], numbers)
 
 
 def _remove_earlier(folder: Path, run_name: str) -> None:

@@ -6,17 +6,18 @@ import csv
 import logging
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import yaml
 
 from xecgnn.settings import flattened
 
-__all__ = ["Run", "badness", "is_ranked", "read_run"]
+__all__ = ["SIGNED", "Run", "badness", "direction", "is_ranked", "read_run"]
 
 log = logging.getLogger(__name__)
 
 SETTINGS, METRICS = "config.yaml", "metrics/training_metrics.csv"
+SIGNED = ("_bias", "_skew")  # best where they are closest to zero
 MLFLOW_NAMES = {"train_loss": "loss_mean"}  # what is called otherwise in the table of a run
 
 
@@ -43,11 +44,16 @@ class Run(NamedTuple):
         return math.inf if epoch is None else badness(metric, self.history[metric][epoch])
 
 
+def direction(metric: str) -> Literal["min", "max"]:
+    """Whether a metric (no signed one) should be small, as losses, widths and resolutions, or large, as an accuracy."""
+    return "max" if metric.endswith("accuracy") else "min"
+
+
 def badness(metric: str, value: float) -> float:
     """What should be small: losses, widths, resolutions; the size of a bias or skewness; minus an accuracy."""
-    if metric.endswith("accuracy"):
+    if direction(metric) == "max":
         return -value
-    return abs(value) if metric.endswith(("_bias", "_skew")) else value
+    return abs(value) if metric.endswith(SIGNED) else value
 
 
 def is_ranked(metric: str) -> bool:

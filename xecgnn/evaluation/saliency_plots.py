@@ -64,7 +64,7 @@ def figures(saliency: Saliency, detector: Detector, outputs: Mapping[int, Axis],
     has = np.isfinite(shares).all((2, 3))  # [E, 2]
     labels = [f"{face} {channel}" for channel in CHANNELS for face in detector.faces]
     errors = [f"{axis.symbol} {100 * saliency.completeness[k]:.2g} %" for k, axis in outputs.items()]
-    footer += f"   |   {len(has)} validation events, {has[:, 1].sum()} of them for integrated gradients"
+    footer += f"   |   {len(has)} events, {has[:, 1].sum()} of them for integrated gradients"
     footer += f"   |   completeness error {', '.join(errors)}"
 
     figure = new_page("Shares of the faces in the sum of |gradient|, and of |integrated gradient|", footer)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from xecgnn.evaluation.run_history import badness
 from xecgnn.tasks import Task
 
-__all__ = ["measure", "summary_table"]
+__all__ = ["measure", "sample_line", "summary_table"]
+
+
+def sample_line(test_path: Sequence[str] | None) -> str:
+    """Says of the numbers below which events they are from, as the setting `data.test_path` tells."""
+    return f"test events, {', '.join(test_path)}" if test_path else "validation events, also used to choose the epoch"
 
 
 def measure(task: Task, predictions: Mapping[str, NDArray], target: NDArray) -> dict[str, dict[str, float]]:
@@ -28,6 +34,8 @@ def summary_table(
 ) -> str:
     """Aligned text: a block per task, a row per metric with its unit, a column per method.
 
+    Under it a line for each resolution (or accuracy) in which the network, the first method, beats no other one.
+
     Args:
         tasks: the tasks by name.
         predictions: {task: {title: (E, ...)}} in physical units.
@@ -41,8 +49,21 @@ def summary_table(
         rows = [[f"{name} ({known} events)", *measured]]
         for key, unit in task.metric_units().items():
             rows.append([f"{key} [{unit}]" if unit else key, *(number(values[key]) for values in measured.values())])
-        blocks.append(aligned(rows))
+        blocks.append("\n".join([aligned(rows), *_unbeaten(task, measured)]))
     return "\n\n".join(blocks)
+
+
+def _unbeaten(task: Task, measured: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    """Where the first method is not better than the best of the others."""
+    (network, found), *others = measured.items()
+    units = task.metric_units()
+    for key in [task.metric_prefix + name for name in task.resolutions] or units:
+        finite = {title: values[key] for title, values in others if np.isfinite(values[key])}
+        best = min(finite, key=lambda title: badness(key, finite[title]), default=None)
+        if best is not None and not badness(key, found[key]) < badness(key, finite[best]):
+            quantity = f"{key.removesuffix('_resolution_68')}, 68 %" if len(task.resolutions) > 1 else "68 %"
+            against = f"{number(found[key])} against {number(finite[best])} {units[key]}".rstrip()
+            yield f"the {network} does not beat the {best}: {against} ({quantity if task.resolutions else 'accuracy'})"
 
 
 def number(value: float) -> str:

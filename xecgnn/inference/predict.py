@@ -20,15 +20,13 @@ from xecgnn.data.writer import layout_of
 from xecgnn.evaluation.predictions import write_csv
 from xecgnn.inference.predictor import Predictor, load_predictor
 from xecgnn.inference.stream import Columns, Job, file_hash, run_job
-from xecgnn.names import BRANCHES, FEATURES, IDENTIFIERS, NPHO, RELATIVE_TIME, TARGETS, is_valid
+from xecgnn.names import BRANCHES, FEATURES, IDENTIFIERS, NPHO, RELATIVE_TIME, TARGETS, UNKNOWN_CLASS, is_valid
 from xecgnn.output import check_new
 from xecgnn.tasks import Task, TasksConfig, build_tasks
 
 __all__ = ["InferConfig", "predict_files"]
 
 log = logging.getLogger(__name__)
-
-UNKNOWN_CLASS = -1
 
 
 class InferConfig(ReaderConfig):

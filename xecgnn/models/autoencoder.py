@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -108,11 +108,13 @@ class MaskedAutoencoder(nn.Module):
         decoder: sizes of the decoder.
     """
 
+    hides_invalid: ClassVar = False  # the regression that follows sees the sentinel of invalid sensors too
+
     def __init__(
         self, detector: Detector, model: ModelConfig, normalization: NormalizationConfig, decoder: DecoderConfig
     ) -> None:
         super().__init__()
-        self.detector = detector
+        self.detector, self.channels = detector, decoder.predict_channels
         self.encoder = Encoder(detector, model, normalization)
         self.fusion = FusionTransformer(model, self.encoder.token_centers)
         self.decoder = Decoder(detector, self.encoder, decoder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from xecgnn.models.config import ModelConfig
 from xecgnn.models.encoder import Encoder
 from xecgnn.models.fusion import FusionTransformer
 from xecgnn.models.readout import SensorReadout, TokenGrid, first_lattices, fused_tokens, hex_topologies
-from xecgnn.names import HEX, INVALID_LIMIT, INVALID_VALUE, LATTICE
+from xecgnn.names import FEATURES, HEX, INVALID_LIMIT, INVALID_VALUE, LATTICE
 from xecgnn.nn.block import Block
 from xecgnn.nn.face_encoder import FaceEncoder
 from xecgnn.nn.hex_conv import HexConv
@@ -129,6 +130,9 @@ class Inpainter(nn.Module):
         normalization: constants of the readings; they become part of the model.
         config: sizes of the local part.
     """
+
+    channels: ClassVar = FEATURES  # that are predicted
+    hides_invalid: ClassVar = True  # dead sensors look as masked ones do
 
     def __init__(
         self, detector: Detector, model: ModelConfig, normalization: NormalizationConfig, config: InpainterConfig

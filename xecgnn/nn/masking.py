@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from xecgnn.detector import Detector, Face
 from xecgnn.settings import Settings
 
-__all__ = ["Masker", "MaskingConfig", "TimeMaskingConfig", "face_patches"]
+__all__ = ["Masker", "MaskingConfig", "TimeMaskingConfig", "face_patches", "predict_masked"]
 
 Validity = tuple[Tensor, Tensor]  # npho_valid, time_valid (B * N,) bool, True = usable
+Faces = dict[str, Tensor]
 
 OCTAVES = 12  # bins of npho, a factor of 2 each, below the brightest sensor of the event; the last one is open
 
@@ -146,6 +147,33 @@ class Masker(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.config.mask_ratio}, {self.config.pattern}, {self.num_patches} patches"
+
+
+def predict_masked(
+    model: Any,
+    masker: Masker,
+    readings: Mapping[str, Tensor],
+    generator: torch.Generator | None = None,
+    network: Callable[[Mapping[str, Tensor], Faces], Faces] | None = None,
+) -> tuple[dict[str, Validity], Faces, Faces]:
+    """Hide sensors and predict: what training, validation, tables and pictures of a reconstruction all look at.
+
+    Invalid sensors are hidden too where the model's `hides_invalid` says so, else shown as the sentinel.
+
+    Args:
+        model: with `encoder.normalizer` and `hides_invalid`.
+        masker: chooses the sensors.
+        readings: raw (npho, relative_time), (B * N, 2) for each face.
+        generator: of the masker.
+        network: what predicts in place of the model, for example its compiled form.
+
+    Returns:
+        Validity, masks (B * N,) and normalised predictions (B * N, channels) of each face.
+    """
+    validity = {face: model.encoder.normalizer.validity(x) for face, x in readings.items()}
+    masked: Faces = masker(readings, validity, generator)
+    visible = {face: ~masked[face] & (validity[face][0] | (not model.hides_invalid)) for face in masked}
+    return validity, masked, (network or model)(readings, visible)
 
 
 def unique_keys(rank: Tensor, tie: Tensor) -> Tensor:

@@ -32,7 +32,11 @@ class DirectionTask(RegressionTask):
     axes = AXES["emiAng"]
     joint_error = Axis("opening_angle", "ψ", "deg", math.degrees(1.0))
     resolutions: ClassVar = {"resolution_deg": "deg"}
-    baselines: ClassVar = {"mean direction": ("mean_direction",), "surface normal": ("surface_normal",)}
+    baselines: ClassVar = {
+        "mean direction": ("mean_direction",),
+        "surface normal": ("along", "normal"),
+        "vertex line": ("along", "point"),
+    }
 
     @staticmethod
     def to_vector(values: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xecgnn.tasks.axes import AXES
 from xecgnn.tasks.config import EnergyConfig, TaskConfig
-from xecgnn.tasks.losses import POINTWISE, beta_nll, bounded_log_variance
+from xecgnn.tasks.losses import NLL_BETA, POINTWISE, beta_nll, bounded_log_variance
 from xecgnn.tasks.task import Task
 
 __all__ = ["Energy", "Position", "RegressionTask", "Timing"]
@@ -26,8 +26,8 @@ class RegressionTask(Task):
     Losses, mean over the values of an event:
         `smooth_l1`, `l1`, `mse`, `huber`: of the scaled residual.
         `relative_*`: of (predicted - true) / |true| in physical units, |true| at least 1 % of the target's spread.
-        `gaussian_nll`: see `beta_nll`. The head has as many outputs again, the logarithms of the variances, and
-            `decode` adds the standard deviations in physical units.
+        `gaussian_nll`: see `beta_nll`; judged by the plain likelihood. The head has as many outputs again, the
+            logarithms of the variances, and `decode` adds the standard deviations in physical units.
     """
 
     mean: Tensor
@@ -98,13 +98,22 @@ class RegressionTask(Task):
         target = self.nearest(target, predicted.detach())
         loss_fn, beta = self.config.loss_fn, self.config.loss_beta
         if loss_fn == "gaussian_nll":
-            loss = beta_nll(raw[:, : self.width], raw[:, self.width :], self.scale(target))
+            loss = self._nll(raw, target, NLL_BETA)
         elif loss_fn.startswith(RELATIVE):
             size = torch.maximum(target.abs(), MIN_RELATIVE_TARGET * self.std * self.inverse_slope(target))
             loss = POINTWISE[loss_fn.removeprefix(RELATIVE)]((predicted - target) / size, beta)
         else:
             loss = POINTWISE[loss_fn](raw[:, : self.width] - self.scale(target), beta)
         return loss.mean(-1)
+
+    def scores(self, raw: Tensor, target: Tensor) -> Tensor:
+        if self.config.loss_fn != "gaussian_nll":
+            return super().scores(raw, target)
+        predicted = self.unscale(raw[:, : self.width])
+        return self._nll(raw, self.nearest(target, predicted), 0.0).mean(-1)
+
+    def _nll(self, raw: Tensor, target: Tensor, beta: float) -> Tensor:
+        return beta_nll(raw[:, : self.width], raw[:, self.width :], self.scale(target), beta)
 
     def decode(self, raw: Tensor) -> dict[str, Tensor]:
         raw = raw.float()
@@ -122,7 +131,7 @@ class Energy(RegressionTask):
     width = 1
     axes = AXES["energyTruth"]
     resolutions: ClassVar = {"energy_resolution_68": "%"}
-    baselines: ClassVar = {"training mean": ("linear",), "linear in total npho": ("linear", "total")}
+    baselines: ClassVar = {"training mean": ("linear",), "face sums": ("linear", "faces", "root_faces")}
     config: EnergyConfig
 
     def valid(self, target: Tensor) -> Tensor:
@@ -150,7 +159,10 @@ class Timing(RegressionTask):
     width = 1
     axes = AXES["timeTruth"]
     resolutions: ClassVar = {"time_resolution_68": "ps"}
-    baselines: ClassVar = {"training mean": ("linear",), "linear in light times": ("linear", "time_first", "time_mean")}
+    baselines: ClassVar = {
+        "training mean": ("linear",),
+        "times and paths": ("linear", "time_first", "time_mean", "path_mean", "spread"),  # fits the speed of the light
+    }
 
 
 class Position(RegressionTask):
@@ -160,4 +172,4 @@ class Position(RegressionTask):
     width = 3
     axes = AXES["uvwTruth"]
     resolutions: ClassVar = {f"{axis.name}_resolution_68": axis.unit for axis in AXES["uvwTruth"]}
-    baselines: ClassVar = {"training mean": ("linear",), "light centroid": ("linear", "u", "v", "w", "spread")}
+    baselines: ClassVar = {"training mean": ("linear",), "light spot": ("linear", "u", "v", "w", "spread")}

@@ -77,6 +77,10 @@ class Task(nn.Module):
         """Loss per event (B,) of float32 raw outputs (B, num_outputs) and valid targets (B, width)."""
         raise NotImplementedError
 
+    def scores(self, raw: Tensor, target: Tensor) -> Tensor:
+        """What networks are judged by, arguments as `losses`: the loss, unless it weighs events by what it predicts."""
+        return self.losses(raw, target)
+
     def decode(self, raw: Tensor) -> dict[str, Tensor]:
         """Raw outputs (B, num_outputs) -> {name: physical values (B, width)}, and {name_sigma: ...} where predicted."""
         raise NotImplementedError
@@ -89,12 +93,13 @@ class Task(nn.Module):
         """A harmless target for events that have none: their loss is finite, and then masked."""
         return 0.0
 
-    def loss(self, raw: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, raw: Tensor, target: Tensor, judged: bool = False) -> tuple[Tensor, Tensor]:
         """Loss per event, computed in float32 whatever the precision of `raw`.
 
         Args:
             raw: (B, num_outputs) as the network gives it.
             target: (B, width) or (B,) in physical units; NaN where unknown.
+            judged: `scores` (validation, files) in place of `losses` (training).
 
         Returns:
             Loss (B,), zero where there is no target, and the mask (B,) of events that have one.
@@ -102,7 +107,8 @@ class Task(nn.Module):
         target = target.reshape(len(raw), -1)
         valid = self.valid(target)
         target = torch.where(valid.unsqueeze(-1), target, self.placeholder())
-        return torch.where(valid, self.losses(raw.float(), target), 0.0), valid
+        loss = self.scores(raw.float(), target) if judged else self.losses(raw.float(), target)
+        return torch.where(valid, loss, 0.0), valid
 
     def mean_loss(
         self,

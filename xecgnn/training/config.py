@@ -55,6 +55,10 @@ class CheckpointConfig(Settings):
 
     resume_from: str | None = Field(None, description="checkpoint whose run goes on, with its settings, in its folder")
     init_from: str | None = Field(None, description="checkpoint whose weights a new run begins with")
+    monitor: str = Field(
+        "val_loss",
+        description="validation metric whose best epoch becomes checkpoint_best, and that the plateau schedule follows",
+    )
     artifacts_dir: str = Field("artifacts", description="folder that holds one folder per run")
 
 

@@ -47,6 +47,10 @@ class EventDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> EventLoader:
         return self.loader(self.config.val_path, shuffle=False)
 
+    def test_dataloader(self) -> EventLoader:
+        """The events that a finished run is judged by: the test files, or where there are none those of validation."""
+        return self.loader(self.config.test_path or self.config.val_path, shuffle=False)
+
     def loader(
         self, paths: list[str], shuffle: bool, truth: list[str] | None = None, shard: tuple[int, int] | None = None
     ) -> EventLoader:
@@ -72,8 +76,10 @@ class EventDataModule(pl.LightningDataModule):
         # Not the loaders of the training: these do not know their rank before there is a trainer.
         self.loader(self.config.train_path, shuffle=True, truth=self._truth, shard=(0, world_size))
         self.loader(self.config.val_path, shuffle=False, shard=(0, world_size))
-        if self._truth:
-            read_events(self.config.val_path, branches=self._truth, config=self.config, stop=1)
+        self.test_dataloader()
+        for paths in filter(None, (self.config.val_path, self.config.test_path)):
+            if self._truth:
+                read_events(paths, branches=self._truth, config=self.config, stop=1)
 
     def training_targets(self) -> Mapping[str, np.ndarray]:
         """Targets of the whole training sample, (E, width) or (E,) for each task; readings are not touched."""

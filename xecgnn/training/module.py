@@ -32,14 +32,23 @@ class TrainingModule(pl.LightningModule):
         seed: with rank, epoch and batch it fixes every random number of a step, so that a resumed run equals an
             uninterrupted one.
         info: what else a checkpoint says of the run (see `describe_run`).
+        monitor: metric that the plateau schedule follows.
     """
 
-    def __init__(self, objective: Objective, config: TrainingConfig, seed: int, info: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        config: TrainingConfig,
+        seed: int,
+        info: dict[str, Any],
+        monitor: str = "val_loss",
+    ) -> None:
         super().__init__()
         self.objective = objective
         self.config = config
         self.seed = seed
         self.info = info
+        self.monitor = monitor
         for part in objective.backbone if config.freeze_encoder else ():
             part.requires_grad_(False)
 
@@ -100,7 +109,7 @@ class TrainingModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.objective, self.config)
         steps = self.trainer.estimated_stepping_batches
-        schedule = build_schedule(optimizer, self.config, max(1, int(steps) // self.config.epochs))
+        schedule = build_schedule(optimizer, self.config, max(1, int(steps) // self.config.epochs), self.monitor)
         return {"optimizer": optimizer, **({"lr_scheduler": schedule} if schedule else {})}
 
 

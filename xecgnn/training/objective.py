@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from xecgnn.evaluation.run_history import SIGNED
 from xecgnn.models import XECModel
 from xecgnn.tasks import SampleReweighter
 from xecgnn.training.reduction import mean_over_ranks
@@ -16,6 +17,11 @@ from xecgnn.training.reduction import mean_over_ranks
 __all__ = ["Objective", "RegressionObjective"]
 
 MOMENTS = ("_bias", "_rms", "_skew")
+
+
+def logged(name: str) -> str:
+    """The names of seed 000: `theta_bias`, but `val_resolution_deg`."""
+    return name if name.endswith(MOMENTS) else f"val_{name}"
 
 
 class Objective(nn.Module):
@@ -36,6 +42,10 @@ class Objective(nn.Module):
 
     def update_metrics(self, batch: Any) -> None:
         """Add a validation batch to the metrics."""
+        raise NotImplementedError
+
+    def metric_names(self) -> list[str]:
+        """Those names of `compute_metrics` that can choose the best epoch: no signed ones."""
         raise NotImplementedError
 
     def compute_metrics(self) -> dict[str, Tensor]:
@@ -70,8 +80,14 @@ class RegressionObjective(Objective):
         for name, raw in self.model.raw_outputs(batch).items():
             task, target = self.model.task(name), batch.y[name]
             self.metrics[name].to(target.device).update(task.decode(raw)[name], target)
-            loss, valid = task.loss(raw, target)
+            loss, valid = task.loss(raw, target, judged=True)
             self.losses[name].to(target.device).update(loss[valid])
+
+    def metric_names(self) -> list[str]:
+        tasks = [self.model.task(name) for name in self.model.tasks]
+        names = ["loss", *(f"loss_{task.name}" for task in tasks)]
+        names += [key for task in tasks for key in task.metric_units()]
+        return [logged(name) for name in names if not name.endswith(SIGNED)]
 
     def compute_metrics(self) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
@@ -84,8 +100,7 @@ class RegressionObjective(Objective):
             total = total.to(mean.device) + self.model.task(name).weight * values[f"loss_{name}"]
             mean.reset()
         values["loss"] = total
-        # The names of seed 000: `theta_bias`, but `val_resolution_deg`.
-        return {name if name.endswith(MOMENTS) else f"val_{name}": value for name, value in values.items()}
+        return {logged(name): value for name, value in values.items()}
 
     def _loss(
         self, raw: Mapping[str, Tensor], targets: Mapping[str, Tensor], weight: Tensor | None

@@ -11,7 +11,7 @@ from torchmetrics import Metric
 
 from xecgnn.models import Inpainter, MaskedAutoencoder
 from xecgnn.names import FEATURES, INVALID_LIMIT
-from xecgnn.nn.masking import Masker
+from xecgnn.nn.masking import Masker, predict_masked
 from xecgnn.tasks.losses import POINTWISE
 from xecgnn.training.config import ReconstructionLossConfig
 from xecgnn.training.objective import Objective
@@ -55,8 +55,6 @@ class ReconstructionObjective(Objective):
         model: gives normalised predictions {face: (B * N, channels)}.
         masker: chooses the sensors to hide.
         config: loss and weights.
-        hide_invalid: whether invalid sensors are hidden too (inpainting: dead ones look as masked ones do), or shown as
-            the sentinel (pretraining: as in the regression that follows).
         compiled: whether training runs the network through `torch.compile`.
     """
 
@@ -65,14 +63,12 @@ class ReconstructionObjective(Objective):
         model: MaskedAutoencoder | Inpainter,
         masker: Masker,
         config: ReconstructionLossConfig,
-        hide_invalid: bool,
         compiled: bool = False,
     ) -> None:
         super().__init__()
         self.model: MaskedAutoencoder | Inpainter = model
         self.masker = masker
         self.config = config
-        self.hide_invalid = hide_invalid
         self.run_network = torch.compile(model.__call__) if compiled else model
         self.weights = {"npho": config.npho_weight, "time": config.time_weight}
         self.metrics: dict[str, WeightedMean] = {}
@@ -102,6 +98,11 @@ class ReconstructionObjective(Objective):
             self._update(f"loss_{channel}", loss, weight)
             self._update(f"loss_{channel}_{face}", loss, weight)
 
+    def metric_names(self) -> list[str]:
+        channels = [CHANNELS[name] for name in self.model.channels]
+        faces = [f"val_loss_{channel}_{face}" for channel in channels for face in self.model.detector.faces]
+        return ["val_loss", *(f"val_loss_{channel}" for channel in channels), *faces]
+
     def compute_metrics(self) -> dict[str, Tensor]:
         self._validation_batches = 0
         values = {name: metric.compute() for name, metric in self.metrics.items()}
@@ -122,10 +123,7 @@ class ReconstructionObjective(Objective):
     ) -> tuple[Losses, Tensor]:
         """Losses and weights of all sensors, zero weight where nothing was masked; and the fraction that was."""
         normalizer = self.model.encoder.normalizer
-        validity = {face: normalizer.validity(x) for face, x in readings.items()}
-        masked = self.masker(readings, validity, generator)
-        visible = {face: ~masked[face] & (validity[face][0] | (not self.hide_invalid)) for face in readings}
-        predictions = network(readings, visible)
+        validity, masked, predictions = predict_masked(self.model, self.masker, readings, generator, network)
         losses: Losses = {}
         for face, predicted in predictions.items():
             target = normalizer(readings[face], *validity[face])  # [B*N, 2]

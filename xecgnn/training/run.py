@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelChec
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from xecgnn.evaluation.run_history import direction
 from xecgnn.settings import flattened
 from xecgnn.training.config import LoggingConfig, TrainingConfig
 from xecgnn.training.ema import WarmEMA
@@ -30,6 +31,7 @@ __all__ = [
     "LAST",
     "build_loggers",
     "build_trainer",
+    "check_monitor",
     "dated",
     "fit",
     "log_artifacts",
@@ -128,18 +130,29 @@ def mlflow_run_id(loggers: list[Logger]) -> str | None:
     return next((logger.run_id for logger in loggers if isinstance(logger, MLFlowLogger)), None)
 
 
-def log_artifacts(loggers: list[Logger], files: list[Path], metrics: Path) -> None:
-    """Copy the plots of a run, and the folder with its metrics, to MLflow."""
+def log_artifacts(loggers: list[Logger], files: list[Path], metrics: Path, numbers: Mapping[str, float]) -> None:
+    """Copy the plots of a run, the folder with its metrics, and the numbers at its end to MLflow."""
     for logger in loggers:
         if isinstance(logger, MLFlowLogger):
             for path in files:
                 if path.suffix == ".pdf":
                     logger.experiment.log_artifact(logger.run_id, str(path))
             logger.experiment.log_artifacts(logger.run_id, str(metrics), METRICS)
+            for name, value in numbers.items():
+                logger.experiment.log_metric(logger.run_id, name, value)
 
 
-def build_trainer(config: TrainingConfig, folder: Path, loggers: list[Logger], progress_bar: bool) -> pl.Trainer:
-    """The one Lightning trainer: EMA, best and last checkpoint, system metrics, precision, devices."""
+def check_monitor(monitor: str, known: list[str]) -> None:
+    """Raise ValueError for a metric that cannot choose the best epoch."""
+    if monitor not in known:
+        allowed = ", ".join(known)
+        raise ValueError(f"checkpoint.monitor: no metric {monitor!r} to choose an epoch by; allowed: {allowed}")
+
+
+def build_trainer(
+    config: TrainingConfig, folder: Path, loggers: list[Logger], progress_bar: bool, monitor: str = "val_loss"
+) -> pl.Trainer:
+    """The one Lightning trainer: EMA, best (by `monitor`) and last checkpoint, system metrics, precision, devices."""
     accelerator = pick_device(config.device)
     devices = config.num_devices
     if accelerator == "gpu" and devices > torch.cuda.device_count():
@@ -150,7 +163,7 @@ def build_trainer(config: TrainingConfig, folder: Path, loggers: list[Logger], p
         "ignore", module="lightning"
     )  # hints about workers, folders and intervals chosen on purpose
     callbacks: list[Callback] = [
-        _checkpoint(folder, BEST, "val_loss"),
+        _checkpoint(folder, BEST, monitor),
         _checkpoint(folder, LAST, None),
         MetricsCallback(folder / METRICS),
     ]
@@ -202,10 +215,11 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
 
 
 def _checkpoint(folder: Path, name: str, monitor: str | None) -> ModelCheckpoint:
-    """Keeps one file: the lowest `monitor`, or the newest. (`save_last` would skip epochs without a new best.)"""
+    """Keeps one file: that of the best `monitor`, or the newest. (`save_last` would skip epochs without a new best.)"""
     callback = ModelCheckpoint(
-        dirpath=folder, filename=name, monitor=monitor, save_on_train_epoch_end=True, enable_version_counter=False
-    )
+        dirpath=folder, filename=name, monitor=monitor, mode=direction(monitor or ""), save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )  # fmt: skip
     callback.FILE_EXTENSION = ".pth"
     return callback
 

@@ -8,23 +8,30 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
 
+from xecgnn.evaluation.run_history import direction
 from xecgnn.training.config import TrainingConfig
 
 __all__ = ["build_schedule", "cosine_factor"]
 
 
-def build_schedule(optimizer: Optimizer, config: TrainingConfig, steps_per_epoch: int) -> dict[str, Any] | None:
+def build_schedule(
+    optimizer: Optimizer, config: TrainingConfig, steps_per_epoch: int, monitor: str = "val_loss"
+) -> dict[str, Any] | None:
     """Lightning's description of the schedule, or None for a constant rate.
 
     Args:
         steps_per_epoch: optimiser steps in an epoch (after accumulation).
+        monitor: metric that the plateau schedule follows.
     """
     steps = max(1, steps_per_epoch * config.epochs)
     if config.scheduler == "none":
         return None
     if config.scheduler == "plateau":
-        plateau = ReduceLROnPlateau(optimizer, "min", config.lr_factor, config.lr_patience, min_lr=config.lr_min)
-        return {"scheduler": plateau, "interval": "epoch", "monitor": "val_loss"}
+        plateau = ReduceLROnPlateau(
+            optimizer, direction(monitor), config.lr_factor, config.lr_patience, min_lr=config.lr_min,
+            threshold=0.0,  # a relative one turns round where a loss is negative
+        )  # fmt: skip
+        return {"scheduler": plateau, "interval": "epoch", "monitor": monitor}
     if config.scheduler == "onecycle":
         peak = config.max_lr or config.lr
         peaks = [peak * group["lr"] / config.lr for group in optimizer.param_groups]
