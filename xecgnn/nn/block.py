@@ -119,7 +119,7 @@ class Block(nn.Module):
     """Residual layer: mixer -> LayerNorm -> Linear -> GELU -> GRN -> Linear; ConvNeXt V2 or HexNeXt, as the mixer is.
 
     The Linear layers start as PyTorch starts them: ConvNeXt's std of 0.02 is made for hundreds of channels, with the 8
-    to 64 here GELU would start linear (25 instead of 31 degrees after 10 000 events, one seed each).
+    to 64 here GELU would start linear.
 
     Args:
         mixer: `LatticeConv` (depthwise) or `HexConv`; called as mixer(x, edges, edge_type=..., visible=...).

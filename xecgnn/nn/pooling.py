@@ -44,8 +44,7 @@ class GridPool(nn.Module):
         """Pool x (B * H * W, C); `weights` (B * H * W, heads), from `LightWeights`, know the hidden nodes already.
 
         With weights, each cell holds its share of the face and the mean over the face: what lies around the brightest
-        spot is then read in one place, not in any of 16 (27.8 instead of 29.6 degrees after
-        10 000 events, one seed each).
+        spot is then read in one place, not in any of 16.
         """
         if weights is not None:
             pooled = self.num_nodes * self._pool(by_head(x, weights))  # in this order, to stay in the range of fp16
@@ -93,8 +92,7 @@ class LightWeights(nn.Module):
 
     over the N nodes of a face in one event, with the normalised npho :math:`l_i`. Each quarter of the channels has its
     own :math:`\beta_h`, learned from 0 (the average), 1, 2 and 4. The sum runs over the whole face: what surrounds the
-    brightest spot, and tells the direction of the shower, reaches the token undiluted. A linear fit to the tokens of an
-    untrained network reads the direction to 30 degrees; from averages it reads 34, the surface normal.
+    brightest spot, and tells the direction of the shower, reaches the token undiluted.
     """
 
     def __init__(self) -> None:
