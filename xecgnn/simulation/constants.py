@@ -42,14 +42,13 @@ class Constants:
     length_spread: float = 0.25  # event-by-event spread of ln(1/b) (chosen)
     moliere_radius: float = 5.0  # cm, holds 90 % of the energy
     core_per_moliere: float = 0.30  # lateral core radius at the mean depth / Moliere radius: makes those 90 %
-    num_deposits: int = 40  # point-like deposits that stand for one shower
+    num_deposits: int = 64  # point-like deposits that stand for one shower
 
     # Light
     light_yield: float = 4.0e4  # photons per MeV
     light_speed: float = 18.6  # cm/ns, 175 nm in liquid xenon
     absorption_length: float = 200.0  # cm; above 100 after purification (chosen)
     scattering_length: float = 33.0  # cm, Rayleigh; 30 to 36 measured
-    diffuse_cosine: float = 0.5  # mean cosine at which scattered light falls on a surface
 
     # Readout
     decay_time: float = 45.0  # ns, recombination: the slowest and for electrons the dominant component
