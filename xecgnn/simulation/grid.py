@@ -35,11 +35,14 @@ class XenonGrid:
 
         span = float(np.linalg.norm(np.ptp(detector.position, axis=0)))
         middle = float(np.median([w for w in np.arange(0, span, 0.5) if inside(0, 0, w)]))
+        def across(end: float, w: float) -> float:
+            return _last(lambda u: inside(u, 0, w), 0, end)
+
         w = [_last(lambda w: inside(0, 0, w), middle, end) for end in (middle - span, middle + span)]
         v = [_last(lambda v: inside(0, v, middle), 0, end) for end in (-span, span)]
         # The faces across the beam are straight in (r, z).
-        ends = [[_last(lambda u, w=w: inside(u, 0, w), 0, end) for w in w] for end in (-span, span)]
-        self._w, self._v, self._u = np.array(w), np.array(v), np.array(ends)  # [2], [2], [end, w]
+        self._w, self._v = np.array(w), np.array(v)  # [2] each
+        self._u = np.array([[across(end, at) for at in w] for end in (-span, span)])  # [end, w]
         self._nodes = [np.linspace(0, 1, _SHAPE[0]), np.linspace(0, 1, _SHAPE[1]), _spaced(_SHAPE[2])]
         fine = [np.linspace(0, 1, 2 * n - 1) for n in _SHAPE[:2]]
         self.uvw = self._to_uvw(_product(*self._nodes))

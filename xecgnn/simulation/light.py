@@ -78,7 +78,6 @@ class LightModel:
         self._attenuation = 1 / constants.absorption_length + 1 / constants.scattering_length
         self._scattered = ScatteredLight(detector, volume, constants)
         self._tiles = self._build_tiles(volume)
-        self._nearest = max(tile.near.max() for tile in self._tiles)
 
     def __call__(self, showers: Showers) -> tuple[Singles, Singles]:
         """Expected photons at each sensor (P, S), before detection, and their mean time of arrival (P, S) in ns."""
@@ -86,9 +85,9 @@ class LightModel:
         light, arrival = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
         scratch = np.empty((5, showers.energy.shape[1] * self._tiles[0].near.size), dtype=np.float32)
         for shower in range(len(light)):
-            lit = showers.energy[shower] > 0
-            photons = showers.energy[shower, lit] * self._constants.light_yield
-            deposits = showers.position[shower, lit], photons, showers.time[shower, lit]
+            photons = showers.energy[shower] * self._constants.light_yield
+            lit = photons > 0
+            deposits = showers.position[shower, lit], photons[lit], showers.time[shower, lit]
             merged = _merge(*deposits)
             smooth, smooth_time = self._scattered(*merged)
             steep, steep_time = self._steep(self._factors(*deposits), self._factors(*merged), scratch)
@@ -127,7 +126,7 @@ class LightModel:
             near_scattering(squared, distance, weight, tile.area, self._constants.scattering_length, out=scattered)
         else:
             scattered.fill(0)
-        near = np.flatnonzero(squared < tile.near) if closest < self._nearest else []
+        near = np.flatnonzero(squared < tile.near)
         np.multiply(weight, (weight > 0) & (clear >= 0), out=weight)
         np.multiply(squared, distance, out=squared)
         np.divide(weight, squared, out=weight)  # point-like: area cos / 4 pi r^2
@@ -190,7 +189,8 @@ class LightModel:
         near = _NEAR**2 * self._area / np.pi
         width = min(max(_BLAS_SINGLE_THREAD // (square.shape[1] * self._constants.num_deposits), 1), _TILE)
         parts = [slice(first, min(first + width, len(near))) for first in range(0, len(near), width)]
-        terms = [np.asarray(term.T, dtype=np.float32) for term in (square, height, horizon, self._area / (4 * np.pi), near)]
+        terms = (square, height, horizon, self._area / (4 * np.pi), near)
+        terms = tuple(np.asarray(term.T, dtype=np.float32) for term in terms)
         return [_Tile(part, *(np.ascontiguousarray(term[..., part]) for term in terms)) for part in parts]
 
 
@@ -201,4 +201,4 @@ def _merge(position: Floats, photons: Floats, time: Floats) -> tuple[Floats, Flo
     _, group = np.unique(key, return_inverse=True)
     total = np.bincount(group, photons)
     mean = [np.bincount(group, photons * values) / total for values in (*position.T, time)]
-    return np.stack(mean[:3], axis=1), total, mean[3]
+    return np.stack(mean[:3], axis=1), total, np.asarray(mean[3])

@@ -26,9 +26,9 @@ _FLAT, _UPRIGHT = 0.5, 0.75  # a and b of `near_scattering`
 _STEPS = 16  # along a ray
 _DIRECTIONS = 12  # in an octant
 _NODE_PITCH = 4.5  # cm, between the sensors of a fine lattice for which there is a table
-_CUT = 10.0
-_SOFT = 4.0
-_LIFT = 2.0  # cm added to heights: the points over which a cell is averaged are a few of these apart
+_CUT = 10.0  # cm, as far along the plane as `_LIFT` is used
+_SOFT = 4.0  # cm, added in quadrature to distances of the near part in the table
+_LIFT = 2.0  # cm, added to heights above the sensor: half of what lies between the points of an average
 
 
 def near_scattering(
@@ -86,7 +86,7 @@ class ScatteredLight:
         """From the sensors of the table to all (S,)."""
         out = np.empty(self._detector.num_sensors, dtype=np.float32)
         for ids, part, rows, cols in self._faces:
-            if rows is None:
+            if rows is None or cols is None:
                 out[ids] = values[part]
             else:
                 out[ids] = (rows @ values[part].reshape(rows.shape[1], -1) @ cols.T).ravel()
@@ -125,23 +125,25 @@ class ScatteredLight:
         scale = 1 / (constants.scattering_length * self._attenuation * direction.shape[1] * _STEPS)
         shares = []
         for values in (weight, weight * path):
-            flat = sum(np.bincount(i, v, grid.size**2) for i, v in zip(index, values, strict=True))
-            shares.append(flat.reshape(grid.size, grid.size) * scale)
+            shares.append(np.zeros((grid.size, grid.size)))
+            for i, v in zip(index, values, strict=True):
+                shares[-1] += np.bincount(i, v, grid.size**2).reshape(grid.size, grid.size) * scale
         return shares[0], shares[1]
 
     def _kernels(self, sensors: Ints) -> Singles:
-        """Direct light of one photon from around the nodes at sensors, x path (cm), and both of the near part.
+        """Direct light of one photon from the nodes at sensors, x path (cm), the near part, x path: (4, N, sensors).
 
-        Both change within a cell of the grid near a sensor: heights are lifted and distances softened by about the
-        spacing of the points over which they are averaged, without a change of what falls on the plane. [4, N, sensors]
+        They change within a cell of the grid near a sensor, so they are averages over the cells around the node, of
+        points that are lifted above the sensor's plane; the plane gets as much light as without. `_SOFT` stands for
+        what the grid smooths; it and `_LIFT` were chosen against traced photons (benchmarks/light.py).
         """
         point = self._detector.to_xyz(self._grid.fine_uvw)
         target, normal = self._detector.position[sensors], self._detector.normal[sensors]
         height = _single(point @ normal.T - (target * normal).sum(axis=1))
         squared = _single((point**2).sum(axis=1)[:, None] + (target**2).sum(axis=1) - 2 * point @ target.T)
-        R2 = self._detector.radius**2
-        beyond = [np.sqrt(np.maximum((p[:, :2] ** 2).sum(axis=1) - R2, 0)) for p in (point, target)]
-        clear = (height > 0) & (point[:, :2] @ target[:, :2].T - R2 + np.outer(*beyond) >= -1e-6 * R2)
+        radius2 = self._detector.radius**2
+        beyond = [np.sqrt(np.maximum((p[:, :2] ** 2).sum(axis=1) - radius2, 0)) for p in (point, target)]
+        clear = (height > 0) & (point[:, :2] @ target[:, :2].T - radius2 + np.outer(*beyond) >= -1e-6 * radius2)
         height = np.maximum(height, 0)
         squared = np.maximum(squared, height**2)
         r = np.sqrt(squared)
@@ -154,7 +156,7 @@ class ScatteredLight:
         direct *= scale * clear
         soft = squared + np.float32(_SOFT**2)
         near = np.empty_like(soft)
-        near_scattering(soft, np.sqrt(soft), height, np.float32(1), self._constants.scattering_length, out=near)
+        near_scattering(soft, np.sqrt(soft), height, np.ones(1, np.float32), self._constants.scattering_length, out=near)
         near *= scale
         return np.stack([self._grid.average(values) for values in (direct, direct * r, near, near * r)])
 
