@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,7 @@ def groups_around(detector: Detector, point: NDArray[np.float64]) -> dict[str, N
     spot = position[np.argmin(np.linalg.norm(position - point, axis=1))]
     away = np.linalg.norm(position - spot, axis=1)
     groups = {name: face.sensor_ids for name, face in detector.faces.items()}
-    for low, high in zip(RINGS, RINGS[1:], strict=False):
+    for low, high in pairwise(RINGS):
         groups[f"{low}-{high} cm"] = inner[(away >= low) & (away < high)]
     return groups
 
@@ -73,8 +74,9 @@ def compare(detector: Detector, model: LightModel, point: NDArray[np.float64], c
     for name, ids in groups_around(detector, point).items():
         if found := traced[ids].sum():
             ratio, expected = light[ids].sum() / found, light[ids] @ arrival[ids] / light[ids].sum()
-            print(f"  {name:10s} {ratio:6.3f} +- {ratio / np.sqrt(found):.3f}   scattered {scattered[ids].sum() / found:.2f}"
-                  f"   arrival {expected:5.2f} ns, traced {flight[ids].sum() / found:5.2f}")
+            print(f"  {name:10s} {ratio:6.3f} +- {ratio / np.sqrt(found):.3f}   "
+                  f"scattered {scattered[ids].sum() / found:.2f}   "
+                  f"arrival {expected:5.2f} ns, traced {flight[ids].sum() / found:5.2f}")
 
 
 def main() -> None:

@@ -189,8 +189,8 @@ class LightModel:
         near = _NEAR**2 * self._area / np.pi
         width = min(max(_BLAS_SINGLE_THREAD // (square.shape[1] * self._constants.num_deposits), 1), _TILE)
         parts = [slice(first, min(first + width, len(near))) for first in range(0, len(near), width)]
-        terms = (square, height, horizon, self._area / (4 * np.pi), near)
-        terms = tuple(np.asarray(term.T, dtype=np.float32) for term in terms)
+        rows = square, height, horizon, self._area / (4 * np.pi), near
+        terms = [np.asarray(row.T, dtype=np.float32) for row in rows]
         return [_Tile(part, *(np.ascontiguousarray(term[..., part]) for term in terms)) for part in parts]
 
 
@@ -199,6 +199,6 @@ def _merge(position: Floats, photons: Floats, time: Floats) -> tuple[Floats, Flo
     cube = np.floor(position / _MERGED).astype(np.int64) + (1 << 9)
     key = (cube[:, 0] << 20) + (cube[:, 1] << 10) + cube[:, 2]
     _, group = np.unique(key, return_inverse=True)
-    total = np.bincount(group, photons)
-    mean = [np.bincount(group, photons * values) / total for values in (*position.T, time)]
-    return np.stack(mean[:3], axis=1), total, np.asarray(mean[3])
+    total = np.bincount(group, photons).astype(float)
+    mean = np.stack([np.bincount(group, photons * values) / total for values in (*position.T, time)], axis=1)
+    return mean[:, :3], total, mean[:, 3]

@@ -155,8 +155,8 @@ class ScatteredLight:
         direct = np.where(close, kept * lifted / (soft * np.sqrt(soft)), height / np.maximum(squared * r, 1e-3))
         direct *= scale * clear
         soft = squared + np.float32(_SOFT**2)
-        near = np.empty_like(soft)
-        near_scattering(soft, np.sqrt(soft), height, np.ones(1, np.float32), self._constants.scattering_length, out=near)
+        near, unit = np.empty_like(soft), np.ones(1, dtype=np.float32)
+        near_scattering(soft, np.sqrt(soft), height, unit, self._constants.scattering_length, out=near)
         near *= scale
         return np.stack([self._grid.average(values) for values in (direct, direct * r, near, near * r)])
 
