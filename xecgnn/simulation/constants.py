@@ -40,7 +40,6 @@ class Constants:
     light_speed: float = 18.6  # cm/ns, 175 nm in liquid xenon
     absorption_length: float = 200.0  # cm; above 100 after purification (chosen)
     scattering_length: float = 33.0  # cm, Rayleigh; 30 to 36 measured
-    diffuse_cosine: float = 0.5  # mean cosine at which scattered light falls on a surface
 
     # Readout
     decay_time: float = 45.0  # ns, recombination: the slowest and for electrons the dominant component

@@ -2,7 +2,8 @@
 
 The sum over deposits x sensors is what the simulation spends its time on. It runs in float32 over tiles of sensors that
 stay in the cache, with squared distances and projections from matrix products and a point-like solid angle; pairs
-that are close get the exact solid angle afterwards.
+that are close get the exact solid angle afterwards. Tiles near a deposit get what scatters near the sensor as well; all
+other scattered light comes from a table (`scattering`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from xecgnn.detector import Detector
 from xecgnn.simulation.constants import Constants
+from xecgnn.simulation.scattering import NEAR_SCATTERING, ScatteredLight, near_scattering
 from xecgnn.simulation.shower import Showers
 from xecgnn.simulation.solid_angle import disc_solid_angle, sensor_sides, square_solid_angle
 from xecgnn.simulation.volume import XenonVolume
@@ -23,8 +25,13 @@ __all__ = ["LightModel"]
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
-# Closer than this many effective radii sqrt(area / pi), a sensor is not point-like: there its solid angle is 2 % off.
-_NEAR = 6.0
+# Closer than these many effective radii sqrt(area / pi), a sensor is not point-like (2 % off), and its size to second
+# order is not enough either (2 % off).
+_NEAR, _EXACT = 6.0, 2.5
+# From here on (cm), deposits in the same cube of this width (cm) count as one: less than 0.5 % off.
+_FAR, _MERGED = 20.0, 2.5
+_CLOSEST = np.float32(0.03)  # cm, what single precision resolves
+_TILE = 560  # sensors: small enough for many tiles to be far from a shower
 # OpenBLAS multiplies on one thread up to this many products: larger ones would disturb the threads over events.
 _BLAS_SINGLE_THREAD = 1 << 18
 
@@ -36,16 +43,28 @@ class _Tile(NamedTuple):
     square: Singles  # [5, T] (x, y, z, x^2, 1) -> squared distance
     height: Singles  # [4, T] (x, y, z, 1) -> height above the sensor's plane x area / 4 pi
     horizon: Singles  # [4, T] (x, y, horizon, 1) -> positive where the entrance face does not stand between
+    area: Singles  # [T] / 4 pi
     near: Singles  # [T] squared distance below which the sensor is not point-like
+
+
+class _Deposits(NamedTuple):
+    """D deposits as left-hand sides of the products with a tile."""
+
+    position: Floats  # [D, 3] cm
+    squared: Singles  # [D, 5]
+    height: Singles  # [D, 4]
+    horizon: Singles  # [D, 4]
+    photons: Singles  # [D]
+    emission: Singles  # [D] photons x time, ns
+    per_cm: Singles  # [D] photons / speed of light, ns/cm
 
 
 class LightModel:
     """Expected light of showers at every sensor of a detector.
 
     Direct light: photons x solid angle / 4 pi x exp(-r / absorption - r / scattering), where the sensor looks at the
-    deposit and the cylinder of the entrance face does not stand between. Scattered light: what Rayleigh scattering
-    takes from the direct light comes back diffusely, photons x area cos / (4 pi r^2) x (1 - exp(-r / scattering))
-    exp(-r / absorption) with a mean cosine and the rms distance r of the shower: smooth, wherever the sensor looks.
+    deposit and the cylinder of the entrance face does not stand between. Scattered light: `ScatteredLight` and
+    `near_scattering`, deposit by deposit.
     """
 
     def __init__(self, detector: Detector, volume: XenonVolume, constants: Constants) -> None:
@@ -57,89 +76,104 @@ class LightModel:
         self._sides = sensor_sides(detector.normal)
         self._centre = detector.position.mean(axis=0)  # squared distances from here lose least to rounding
         self._attenuation = 1 / constants.absorption_length + 1 / constants.scattering_length
+        self._scattered = ScatteredLight(detector, volume, constants)
         self._tiles = self._build_tiles(volume)
 
     def __call__(self, showers: Showers) -> tuple[Singles, Singles]:
         """Expected photons at each sensor (P, S), before detection, and their mean time of arrival (P, S) in ns."""
         shape = len(showers.position), self._detector.num_sensors
         light, arrival = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
-        scratch = np.empty((4, showers.energy.shape[1], self._tiles[0].near.size), dtype=np.float32)
+        scratch = np.empty((5, showers.energy.shape[1] * self._tiles[0].near.size), dtype=np.float32)
         for shower in range(len(light)):
-            deposits = showers.position[shower], showers.energy[shower], showers.time[shower]
-            scattered, scattered_time = self._scattered(*deposits)
-            direct, direct_time = self._direct(*deposits, scratch)
-            light[shower] = direct + scattered
+            photons = showers.energy[shower] * self._constants.light_yield
+            lit = photons > 0
+            deposits = showers.position[shower, lit], photons[lit], showers.time[shower, lit]
+            merged = _merge(*deposits)
+            smooth, smooth_time = self._scattered(*merged)
+            steep, steep_time = self._steep(self._factors(*deposits), self._factors(*merged), scratch)
+            total = steep + smooth
             with np.errstate(invalid="ignore"):  # no light, no time
-                arrival[shower] = (direct_time + scattered * scattered_time) / light[shower]
+                arrival[shower] = (steep_time + smooth_time) / total
+            # The table is what is left beside the steep part, and may be a little too small between its nodes.
+            light[shower] = np.maximum(total, 0)
         return light, arrival
 
-    def _direct(self, position: Floats, energy: Floats, time: Floats, scratch: Singles) -> tuple[Singles, Singles]:
-        """Direct light (S,) and the sum of light x arrival time (S,), photons and ns, from D deposits."""
-        photons = (energy * self._constants.light_yield).astype(np.float32)
-        centred = position - self._centre
-        one = np.ones(len(position))
-        left = np.column_stack([centred, (centred**2).sum(axis=1), one]).astype(np.float32)  # [D, 5]
-        left_height = np.column_stack([position, one]).astype(np.float32)
-        r2_axis = (position[:, :2] ** 2).sum(axis=1)
-        beyond = np.sqrt(np.maximum(r2_axis - self._detector.radius**2, 0))
-        left_horizon = np.column_stack([position[:, :2], beyond, one]).astype(np.float32)
-        emission = (photons * time).astype(np.float32)
-        per_cm = (photons / self._constants.light_speed).astype(np.float32)
+    def _steep(self, deposits: _Deposits, merged: _Deposits, scratch: Singles) -> tuple[Singles, Singles]:
+        """Direct light and what scatters near the sensors (S,), photons, and both x arrival time, ns.
 
-        light = np.empty(self._detector.num_sensors, dtype=np.float32)
-        light_time = np.empty_like(light)
-        for tile in self._tiles:
-            squared, distance, weight, clear = scratch[:, :, : tile.near.size]  # [D, T] each
-            np.matmul(left, tile.square, out=squared)
-            np.abs(squared, out=squared)  # rounding takes the closest pairs below zero
-            near = np.flatnonzero(squared < tile.near)
-            np.sqrt(squared, out=distance)
-            np.matmul(left_height, tile.height, out=weight)
-            np.matmul(left_horizon, tile.horizon, out=clear)
-            np.multiply(weight, (weight > 0) & (clear >= 0), out=weight)
-            np.multiply(squared, distance, out=squared)
-            np.divide(weight, squared, out=weight)  # point-like: area cos / 4 pi r^2
-            if len(near):
-                deposit, sensor = np.divmod(near, tile.near.size)
-                fraction = self._exact(position[deposit], tile.sensors.start + sensor)
-                weight[deposit, sensor] = np.where(weight[deposit, sensor] > 0, fraction, 0)
-            np.multiply(distance, -self._attenuation, out=squared)
-            np.exp(squared, out=squared)
-            np.multiply(weight, squared, out=weight)
-            # einsum, as BLAS would start threads of its own for these.
-            light[tile.sensors] = np.einsum("d,ds->s", photons, weight)
-            light_time[tile.sensors] = np.einsum("d,ds->s", emission, weight)
-            np.multiply(weight, distance, out=weight)
-            light_time[tile.sensors] += np.einsum("d,ds->s", per_cm, weight)
+        `merged` deposits stand for all where they are far away.
+        """
+        light = np.zeros(self._detector.num_sensors, dtype=np.float32)
+        light_time = np.zeros_like(light)
+        if len(merged.photons):
+            for tile in self._tiles:
+                closest = np.min(merged.squared @ tile.square)
+                source = merged if closest > _FAR**2 else deposits
+                light[tile.sensors], light_time[tile.sensors] = self._from(source, tile, scratch)
         return light, light_time
 
-    def _scattered(self, position: Floats, energy: Floats, time: Floats) -> tuple[Floats, Floats]:
-        """Scattered light (S,), photons, and its earliest mean arrival (S,), ns."""
-        constants, total = self._constants, energy.sum()
-        if total == 0:
-            return np.zeros(len(self._area)), np.zeros(len(self._area))
-        share = energy / total
-        centre = share @ position
-        spread2 = share @ ((position - centre) ** 2).sum(axis=1)
-        r2 = ((self._detector.position - centre) ** 2).sum(axis=1) + spread2
-        r = np.sqrt(r2)
-        lost = -np.expm1(-r / constants.scattering_length) * np.exp(-r / constants.absorption_length)
-        light = total * constants.light_yield * constants.diffuse_cosine * self._area / (4 * np.pi * r2) * lost
-        return light, share @ time + r / constants.light_speed
+    def _from(self, deposits: _Deposits, tile: _Tile, scratch: Singles) -> tuple[Singles, Singles]:
+        """The steep part at the sensors of one tile: light (T,) and light x time (T,)."""
+        shape = len(deposits.photons), tile.near.size
+        squared, distance, weight, clear, scattered = (part[: shape[0] * shape[1]].reshape(shape) for part in scratch)
+        np.matmul(deposits.squared, tile.square, out=squared)
+        np.maximum(squared, _CLOSEST**2, out=squared)  # rounding takes the closest pairs below zero
+        np.sqrt(squared, out=distance)
+        np.matmul(deposits.height, tile.height, out=weight)
+        np.matmul(deposits.horizon, tile.horizon, out=clear)
+        closest = squared.min()
+        if closest < NEAR_SCATTERING**2:
+            near_scattering(squared, distance, weight, tile.area, self._constants.scattering_length, out=scattered)
+        else:
+            scattered.fill(0)
+        near = np.flatnonzero(squared < tile.near)
+        np.multiply(weight, (weight > 0) & (clear >= 0), out=weight)
+        np.multiply(squared, distance, out=squared)
+        np.divide(weight, squared, out=weight)  # point-like: area cos / 4 pi r^2
+        if len(near):
+            deposit, sensor = np.divmod(near, tile.near.size)
+            fraction = self._near_fraction(deposits.position[deposit], tile.sensors.start + sensor)
+            weight[deposit, sensor] = np.where(weight[deposit, sensor] > 0, fraction, 0)
+        np.add(weight, scattered, out=weight)
+        np.multiply(distance, -self._attenuation, out=squared)
+        np.exp(squared, out=squared)
+        np.multiply(weight, squared, out=weight)
+        # einsum, as BLAS would start threads of its own for these.
+        light = np.einsum("d,ds->s", deposits.photons, weight)
+        light_time = np.einsum("d,ds->s", deposits.emission, weight)
+        np.multiply(weight, distance, out=weight)
+        light_time += np.einsum("d,ds->s", deposits.per_cm, weight)
+        return light, light_time
 
-    def _exact(self, point: Floats, sensor: NDArray[np.int64]) -> Floats:
-        """Solid angle / 4 pi of sensors (N,) seen from points (N, 3); 0 from behind."""
+    def _factors(self, position: Floats, photons: Floats, time: Floats) -> _Deposits:
+        centred, one = position - self._centre, np.ones(len(position))
+        r2_axis = (position[:, :2] ** 2).sum(axis=1)
+        beyond = np.sqrt(np.maximum(r2_axis - self._detector.radius**2, 0))
+        factors = (
+            np.column_stack([centred, (centred**2).sum(axis=1), one]),
+            np.column_stack([position, one]),
+            np.column_stack([position[:, :2], beyond, one]),
+            photons,
+            photons * time,
+            photons / self._constants.light_speed,
+        )
+        return _Deposits(position, *(factor.astype(np.float32) for factor in factors))
+
+    def _near_fraction(self, point: Floats, sensor: NDArray[np.int64]) -> Floats:
+        """Solid angle / 4 pi of sensors (N,) seen from points (N, 3) in front of them."""
         offset = point - self._detector.position[sensor]
-        h = (offset * self._detector.normal[sensor]).sum(axis=1)
-        size, is_square, front = self._size[sensor], self._is_square[sensor], h > 0
-        fraction = np.zeros(len(h))
-        pick = front & is_square
+        h = np.maximum((offset * self._detector.normal[sensor]).sum(axis=1), 1e-6)
+        r2 = np.maximum((offset**2).sum(axis=1), h * h)
+        area = self._area[sensor]
+        # Taylor series in the size: the next term is the Laplacian of h / r^3 in the sensor's plane.
+        angle = area * h / r2**1.5 * (1 + area / (8 * np.pi * r2) * (9 - 15 * h * h / r2))
+        exact = r2 < _EXACT**2 * area / np.pi
+        pick = np.flatnonzero(exact & self._is_square[sensor])
         x, y = ((offset[pick, None] * self._sides[sensor[pick]]).sum(axis=-1)).T
-        fraction[pick] = square_solid_angle(x, y, h[pick], size[pick])
-        pick = front & ~is_square
-        rho = np.sqrt(np.maximum((offset[pick] ** 2).sum(axis=1) - h[pick] ** 2, 0))
-        fraction[pick] = disc_solid_angle(rho, h[pick], size[pick])
-        return fraction / (4 * np.pi)
+        angle[pick] = square_solid_angle(x, y, h[pick], self._size[sensor[pick]])
+        pick = np.flatnonzero(exact & ~self._is_square[sensor])
+        angle[pick] = disc_solid_angle(np.sqrt(r2[pick] - h[pick] ** 2), h[pick], self._size[sensor[pick]])
+        return angle / (4 * np.pi)
 
     def _build_tiles(self, volume: XenonVolume) -> list[_Tile]:
         detector = self._detector
@@ -153,7 +187,18 @@ class LightModel:
         horizon = np.column_stack([detector.position[:, :2], beyond, np.full(len(beyond), -(detector.radius**2))])
         horizon[volume.entrance_ids] = 0  # for these it is the same as being in front of the sensor
         near = _NEAR**2 * self._area / np.pi
-        width = max(_BLAS_SINGLE_THREAD // (square.shape[1] * self._constants.num_deposits), 1)
+        width = min(max(_BLAS_SINGLE_THREAD // (square.shape[1] * self._constants.num_deposits), 1), _TILE)
         parts = [slice(first, min(first + width, len(near))) for first in range(0, len(near), width)]
-        terms = [np.asarray(term.T, dtype=np.float32) for term in (square, height, horizon, near)]
+        rows = square, height, horizon, self._area / (4 * np.pi), near
+        terms = [np.asarray(row.T, dtype=np.float32) for row in rows]
         return [_Tile(part, *(np.ascontiguousarray(term[..., part]) for term in terms)) for part in parts]
+
+
+def _merge(position: Floats, photons: Floats, time: Floats) -> tuple[Floats, Floats, Floats]:
+    """Deposits of the same cube as one, at their mean position and time."""
+    cube = np.floor(position / _MERGED).astype(np.int64) + (1 << 9)
+    key = (cube[:, 0] << 20) + (cube[:, 1] << 10) + cube[:, 2]
+    _, group = np.unique(key, return_inverse=True)
+    total = np.bincount(group, photons).astype(float)
+    mean = np.stack([np.bincount(group, photons * values) / total for values in (*position.T, time)], axis=1)
+    return mean[:, :3], total, mean[:, 3]
