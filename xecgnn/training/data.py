@@ -69,7 +69,8 @@ class EventDataModule(pl.LightningDataModule):
         """
         self.train_dataloader()
         self.val_dataloader()
-        self.test_dataloader()
+        if self.config.test_path:
+            self.test_dataloader()
         if branches := [TARGETS[name] for name in self.tasks]:
             for paths in filter(None, (self.config.val_path, self.config.test_path)):
                 read_events(paths, branches=branches, config=self.config, stop=1)
