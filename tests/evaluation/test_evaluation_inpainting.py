@@ -28,6 +28,8 @@ SMALL = ModelConfig(encoder_dim=32, num_heads=2, depths=(1, 1), hex_dim=8, hex_d
 class Oracle(nn.Module):
     """Stands for a network: answers with the readings themselves, 10 photons and 1 ns too high."""
 
+    hides_invalid = True
+
     def __init__(self, detector, channels=2, offset=10.0):
         super().__init__()
         self.detector, self.channels, self.offset = detector, channels, offset

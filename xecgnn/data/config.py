@@ -32,7 +32,8 @@ class DataConfig(ReaderConfig):
 
     train_path: Paths = Field(["data/train/*.root"], description="training files: names, globs or directories")
     val_path: Paths = Field(["data/val/*.root"], description="validation files: names, globs or directories")
-    test_path: Paths | None = Field(
+    # On the command line, null comes as a list of one.
+    test_path: Annotated[Paths | None, BeforeValidator(lambda value: None if value == [None] else value)] = Field(
         None,
         description="files for the numbers and plots at the end (null: the validation files, which chose the epoch)",
     )

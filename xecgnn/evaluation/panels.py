@@ -136,7 +136,8 @@ def steps(
             ax.stairs(counts, edges, color=color, alpha=0.25, fill=True)
         ax.stairs(counts, edges, color=color, lw=1.4, label=label, ls=style)
     ax.set(xlim=window, ylim=(0, ax.get_ylim()[1] * 1.4), ylabel="events")
-    ax.legend(fontsize=8, loc="upper left", borderaxespad=0.2, frameon=True, edgecolor="none", framealpha=0.9)
+    frame = {"frameon": True, "edgecolor": "none", "framealpha": 0.9}
+    ax.legend(fontsize=7, handlelength=1.5, loc="upper left", borderaxespad=0.2, **frame)
 
 
 def say(ax: Axes, text: str) -> None:

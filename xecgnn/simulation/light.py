@@ -28,8 +28,8 @@ Singles = NDArray[np.float32]
 # Closer than these many effective radii sqrt(area / pi), a sensor is not point-like (2 % off), and its size to second
 # order is not enough either (2 % off).
 _NEAR, _EXACT = 6.0, 2.5
-# From here on (cm), deposits in the same cube of this width (cm) count as one: less than 0.5 % off.
-_FAR, _MERGED = 20.0, 2.5
+# From a distance on (cm), deposits in the same cube of a width (cm) count as one: less than 0.5 % off.
+_MERGED = ((20.0, 2.5), (7.0, 0.8))
 _CLOSEST = np.float32(0.03)  # cm, what single precision resolves
 _TILE = 560  # sensors: small enough for many tiles to be far from a shower
 # OpenBLAS multiplies on one thread up to this many products: larger ones would disturb the threads over events.
@@ -88,9 +88,9 @@ class LightModel:
             photons = showers.energy[shower] * self._constants.light_yield
             lit = photons > 0
             deposits = showers.position[shower, lit], photons[lit], showers.time[shower, lit]
-            merged = _merge(*deposits)
-            smooth, smooth_time = self._scattered(*merged)
-            steep, steep_time = self._steep(self._factors(*deposits), self._factors(*merged), scratch)
+            levels = [(distance, _merge(width, *deposits)) for distance, width in _MERGED] + [(0.0, deposits)]
+            smooth, smooth_time = self._scattered(*levels[0][1])
+            steep, steep_time = self._steep([(d, self._factors(*merged)) for d, merged in levels], scratch)
             total = steep + smooth
             with np.errstate(invalid="ignore"):  # no light, no time
                 arrival[shower] = (steep_time + smooth_time) / total
@@ -98,17 +98,18 @@ class LightModel:
             light[shower] = np.maximum(total, 0)
         return light, arrival
 
-    def _steep(self, deposits: _Deposits, merged: _Deposits, scratch: Singles) -> tuple[Singles, Singles]:
+    def _steep(self, levels: list[tuple[float, _Deposits]], scratch: Singles) -> tuple[Singles, Singles]:
         """Direct light and what scatters near the sensors (S,), photons, and both x arrival time, ns.
 
-        `merged` deposits stand for all where they are far away.
+        `levels`: deposits that stand for all from a distance (cm) on, the farthest and fewest first.
         """
         light = np.zeros(self._detector.num_sensors, dtype=np.float32)
         light_time = np.zeros_like(light)
-        if len(merged.photons):
+        coarse = levels[0][1]
+        if len(coarse.photons):
             for tile in self._tiles:
-                closest = np.min(merged.squared @ tile.square)
-                source = merged if closest > _FAR**2 else deposits
+                closest = np.min(coarse.squared @ tile.square)
+                source = next(deposits for distance, deposits in levels if closest >= distance**2 or not distance)
                 light[tile.sensors], light_time[tile.sensors] = self._from(source, tile, scratch)
         return light, light_time
 
@@ -194,9 +195,9 @@ class LightModel:
         return [_Tile(part, *(np.ascontiguousarray(term[..., part]) for term in terms)) for part in parts]
 
 
-def _merge(position: Floats, photons: Floats, time: Floats) -> tuple[Floats, Floats, Floats]:
-    """Deposits of the same cube as one, at their mean position and time."""
-    cube = np.floor(position / _MERGED).astype(np.int64) + (1 << 9)
+def _merge(width: float, position: Floats, photons: Floats, time: Floats) -> tuple[Floats, Floats, Floats]:
+    """Deposits of the same cube of this width (cm) as one, at their mean position and time."""
+    cube = np.floor(position / width).astype(np.int64) + (1 << 9)
     key = (cube[:, 0] << 20) + (cube[:, 1] << 10) + cube[:, 2]
     _, group = np.unique(key, return_inverse=True)
     total = np.bincount(group, photons).astype(float)

@@ -76,7 +76,8 @@ class EventDataModule(pl.LightningDataModule):
         # Not the loaders of the training: these do not know their rank before there is a trainer.
         self.loader(self.config.train_path, shuffle=True, truth=self._truth, shard=(0, world_size))
         self.loader(self.config.val_path, shuffle=False, shard=(0, world_size))
-        self.test_dataloader()
+        if self.config.test_path:
+            self.test_dataloader()
         for paths in filter(None, (self.config.val_path, self.config.test_path)):
             if self._truth:
                 read_events(paths, branches=self._truth, config=self.config, stop=1)
