@@ -8,6 +8,7 @@ other scattered light comes from a table (`scattering`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -29,11 +30,12 @@ Singles = NDArray[np.float32]
 # order is not enough either (2 % off).
 _NEAR, _EXACT = 6.0, 2.5
 # From a distance on (cm), deposits in the same cube of a width (cm) count as one: less than 0.5 % off.
-_MERGED = ((20.0, 2.5), (7.0, 0.8))
+_MERGED = ((20.0, 2.5), (10.0, 1.2), (4.0, 0.4))
 _CLOSEST = np.float32(0.03)  # cm, what single precision resolves
-_TILE = 560  # sensors: small enough for many tiles to be far from a shower
-# OpenBLAS multiplies on one thread up to this many products: larger ones would disturb the threads over events.
-_BLAS_SINGLE_THREAD = 1 << 18
+_TILE = 352  # sensors: small enough for many tiles to be far from a shower
+# Pairs of a deposit and a sensor that are computed at once: small enough for the cache; and OpenBLAS multiplies that
+# many, times 5, on one thread, where more would disturb the threads over events.
+_PAIRS = 52_000
 
 
 class _Tile(NamedTuple):
@@ -48,15 +50,20 @@ class _Tile(NamedTuple):
 
 
 class _Deposits(NamedTuple):
-    """D deposits as left-hand sides of the products with a tile."""
+    """N deposits of P showers, one shower after the other, and their left-hand sides of the products with a tile."""
 
-    position: Floats  # [D, 3] cm
-    squared: Singles  # [D, 5]
-    height: Singles  # [D, 4]
-    horizon: Singles  # [D, 4]
-    photons: Singles  # [D]
-    emission: Singles  # [D] photons x time, ns
-    per_cm: Singles  # [D] photons / speed of light, ns/cm
+    shower: NDArray[np.int64]  # [N]
+    position: Floats  # [N, 3] cm
+    squared: Singles  # [N, 5]
+    height: Singles  # [N, 4]
+    horizon: Singles  # [N, 4]
+    photons: Singles  # [N, 1]
+    emission: Singles  # [N, 1] photons x time, ns
+    per_cm: Singles  # [N, 1] photons / speed of light, ns/cm
+
+    def pick(self, index: slice | NDArray[np.bool_]) -> _Deposits:
+        """The deposits at `index`."""
+        return type(self)._make(column[index] for column in self)
 
 
 class LightModel:
@@ -81,41 +88,51 @@ class LightModel:
 
     def __call__(self, showers: Showers) -> tuple[Singles, Singles]:
         """Expected photons at each sensor (P, S), before detection, and their mean time of arrival (P, S) in ns."""
-        shape = len(showers.position), self._detector.num_sensors
-        light, arrival = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
-        scratch = np.empty((5, showers.energy.shape[1] * self._tiles[0].near.size), dtype=np.float32)
-        for shower in range(len(light)):
-            photons = showers.energy[shower] * self._constants.light_yield
-            lit = photons > 0
-            deposits = showers.position[shower, lit], photons[lit], showers.time[shower, lit]
-            levels = [(distance, _merge(width, *deposits)) for distance, width in _MERGED] + [(0.0, deposits)]
-            smooth, smooth_time = self._scattered(*levels[0][1])
-            steep, steep_time = self._steep([(d, self._factors(*merged)) for d, merged in levels], scratch)
-            total = steep + smooth
-            with np.errstate(invalid="ignore"):  # no light, no time
-                arrival[shower] = (steep_time + smooth_time) / total
-            # The table is what is left beside the steep part, and may be a little too small between its nodes.
-            light[shower] = np.maximum(total, 0)
-        return light, arrival
+        photons = showers.energy * self._constants.light_yield
+        lit = photons > 0
+        deposits = np.nonzero(lit)[0], showers.position[lit], photons[lit], showers.time[lit]
+        levels = [(distance, _merge(width, *deposits)) for distance, width in _MERGED] + [(0.0, deposits)]
+        smooth, smooth_time = self._scattered(*levels[0][1], len(photons))
+        steep, steep_time = self._steep([(d, self._factors(*merged)) for d, merged in levels], len(photons))
+        total = steep + smooth
+        with np.errstate(invalid="ignore"):  # no light, no time
+            arrival = (steep_time + smooth_time) / total
+        # The table is what is left beside the steep part, and may be a little too small between its nodes.
+        return np.maximum(total, 0), arrival
 
-    def _steep(self, levels: list[tuple[float, _Deposits]], scratch: Singles) -> tuple[Singles, Singles]:
-        """Direct light and what scatters near the sensors (S,), photons, and both x arrival time, ns.
+    def _steep(self, levels: list[tuple[float, _Deposits]], num_showers: int) -> tuple[Singles, Singles]:
+        """Direct light and what scatters near the sensors (P, S), photons, and both x arrival time, ns.
 
         `levels`: deposits that stand for all from a distance (cm) on, the farthest and fewest first.
         """
-        light = np.zeros(self._detector.num_sensors, dtype=np.float32)
+        light = np.zeros((num_showers, self._detector.num_sensors), dtype=np.float32)
         light_time = np.zeros_like(light)
-        coarse = levels[0][1]
-        if len(coarse.photons):
-            for tile in self._tiles:
-                closest = np.min(coarse.squared @ tile.square)
-                source = next(deposits for distance, deposits in levels if closest >= distance**2 or not distance)
-                light[tile.sensors], light_time[tile.sensors] = self._from(source, tile, scratch)
+        scratch = np.empty((5, _PAIRS), dtype=np.float32)
+        coarse, lit = levels[0][1], np.unique(levels[0][1].shower)
+        for tile in self._tiles if len(lit) else ():
+            closest = np.full(num_showers, np.nan)
+            nearest = (coarse.squared @ tile.square).min(axis=1)
+            closest[lit] = np.sqrt(np.maximum(np.minimum.reduceat(nearest, np.searchsorted(coarse.shower, lit)), 0))
+            far = np.inf
+            for distance, deposits in levels:
+                here = (closest >= distance) & (closest < far)
+                chosen = deposits.pick(here[deposits.shower])
+                for part in _whole_showers(chosen.shower, max(_PAIRS // tile.near.size, 1)):
+                    some = chosen.pick(part)
+                    first = np.flatnonzero(np.diff(some.shower, prepend=-1))
+                    rows = some.shower[first]
+                    light[rows, tile.sensors], light_time[rows, tile.sensors] = self._from(some, first, tile, scratch)
+                far = distance
         return light, light_time
 
-    def _from(self, deposits: _Deposits, tile: _Tile, scratch: Singles) -> tuple[Singles, Singles]:
-        """The steep part at the sensors of one tile: light (T,) and light x time (T,)."""
+    def _from(
+        self, deposits: _Deposits, first: NDArray[np.int64], tile: _Tile, scratch: Singles
+    ) -> tuple[Singles, Singles]:
+        """The steep part at the sensors of one tile: light (P', T) and light x time (P', T) of the showers that begin
+        at `first`."""
         shape = len(deposits.photons), tile.near.size
+        if shape[0] * shape[1] > scratch.shape[1]:  # a shower of many deposits
+            scratch = np.empty((5, shape[0] * shape[1]), dtype=np.float32)
         squared, distance, weight, clear, scattered = (part[: shape[0] * shape[1]].reshape(shape) for part in scratch)
         np.matmul(deposits.squared, tile.square, out=squared)
         np.maximum(squared, _CLOSEST**2, out=squared)  # rounding takes the closest pairs below zero
@@ -139,14 +156,13 @@ class LightModel:
         np.multiply(distance, -self._attenuation, out=squared)
         np.exp(squared, out=squared)
         np.multiply(weight, squared, out=weight)
-        # einsum, as BLAS would start threads of its own for these.
-        light = np.einsum("d,ds->s", deposits.photons, weight)
-        light_time = np.einsum("d,ds->s", deposits.emission, weight)
+        light = np.add.reduceat(np.multiply(weight, deposits.photons, out=squared), first)
+        light_time = np.add.reduceat(np.multiply(weight, deposits.emission, out=squared), first)
         np.multiply(weight, distance, out=weight)
-        light_time += np.einsum("d,ds->s", deposits.per_cm, weight)
+        light_time += np.add.reduceat(np.multiply(weight, deposits.per_cm, out=squared), first)
         return light, light_time
 
-    def _factors(self, position: Floats, photons: Floats, time: Floats) -> _Deposits:
+    def _factors(self, shower: NDArray[np.int64], position: Floats, photons: Floats, time: Floats) -> _Deposits:
         centred, one = position - self._centre, np.ones(len(position))
         r2_axis = (position[:, :2] ** 2).sum(axis=1)
         beyond = np.sqrt(np.maximum(r2_axis - self._detector.radius**2, 0))
@@ -154,11 +170,11 @@ class LightModel:
             np.column_stack([centred, (centred**2).sum(axis=1), one]),
             np.column_stack([position, one]),
             np.column_stack([position[:, :2], beyond, one]),
-            photons,
-            photons * time,
-            photons / self._constants.light_speed,
+            photons[:, None],
+            (photons * time)[:, None],
+            photons[:, None] / self._constants.light_speed,
         )
-        return _Deposits(position, *(factor.astype(np.float32) for factor in factors))
+        return _Deposits(shower, position, *(factor.astype(np.float32) for factor in factors))
 
     def _near_fraction(self, point: Floats, sensor: NDArray[np.int64]) -> Floats:
         """Solid angle / 4 pi of sensors (N,) seen from points (N, 3) in front of them."""
@@ -188,18 +204,30 @@ class LightModel:
         horizon = np.column_stack([detector.position[:, :2], beyond, np.full(len(beyond), -(detector.radius**2))])
         horizon[volume.entrance_ids] = 0  # for these it is the same as being in front of the sensor
         near = _NEAR**2 * self._area / np.pi
-        width = min(max(_BLAS_SINGLE_THREAD // (square.shape[1] * self._constants.num_deposits), 1), _TILE)
-        parts = [slice(first, min(first + width, len(near))) for first in range(0, len(near), width)]
+        parts = [slice(first, min(first + _TILE, len(near))) for first in range(0, len(near), _TILE)]
         rows = square, height, horizon, self._area / (4 * np.pi), near
         terms = [np.asarray(row.T, dtype=np.float32) for row in rows]
         return [_Tile(part, *(np.ascontiguousarray(term[..., part]) for term in terms)) for part in parts]
 
 
-def _merge(width: float, position: Floats, photons: Floats, time: Floats) -> tuple[Floats, Floats, Floats]:
-    """Deposits of the same cube of this width (cm) as one, at their mean position and time."""
+def _merge(
+    width: float, shower: NDArray[np.int64], position: Floats, photons: Floats, time: Floats
+) -> tuple[NDArray[np.int64], Floats, Floats, Floats]:
+    """Deposits of a shower in the same cube of this width (cm) as one, at their mean position and time."""
     cube = np.floor(position / width).astype(np.int64) + (1 << 9)
-    key = (cube[:, 0] << 20) + (cube[:, 1] << 10) + cube[:, 2]
-    _, group = np.unique(key, return_inverse=True)
-    total = np.bincount(group, photons).astype(float)
-    mean = np.stack([np.bincount(group, photons * values) / total for values in (*position.T, time)], axis=1)
-    return mean[:, :3], total, mean[:, 3]
+    key = (shower << 30) + (cube[:, 0] << 20) + (cube[:, 1] << 10) + cube[:, 2]
+    merged, group = np.unique(key, return_inverse=True)
+    total = np.bincount(group, photons, len(merged)).astype(float)
+    sums = (np.bincount(group, photons * values, len(merged)) for values in (*position.T, time))
+    mean = np.stack([values / total for values in sums], axis=1)
+    return merged >> 30, mean[:, :3], total, mean[:, 3]
+
+
+def _whole_showers(shower: NDArray[np.int64], size: int) -> Iterator[slice]:
+    """Parts of about `size` deposits that cut no shower in two."""
+    ends = np.flatnonzero(np.diff(shower, append=-1)) + 1
+    start = 0
+    while start < len(shower):
+        stop = max(ends[np.searchsorted(ends, start + size, side="right") - 1], ends[np.searchsorted(ends, start + 1)])
+        yield slice(start, stop)
+        start = stop

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from xecgnn.detector import Detector, Face
 from xecgnn.simulation.constants import Constants
@@ -70,26 +71,27 @@ class ScatteredLight:
         else:
             self._table = self._build_table(volume, sensors)
 
-    def __call__(self, position: Floats, photons: Floats, time: Floats) -> tuple[Singles, Singles]:
-        """Light (S,) and the sum of light x arrival time (S,) in ns, of D deposits of photons at position (D, 3)."""
-        node, weight = self._grid.corners(position)  # [8, D]
+    def __call__(
+        self, shower: Ints, position: Floats, photons: Floats, time: Floats, num_showers: int
+    ) -> tuple[Singles, Singles]:
+        """Light (P, S) and light x arrival time (P, S) in ns, of N deposits of photons at position (N, 3)."""
+        node, weight = self._grid.corners(position)  # [8, N]
         weight = weight * photons
-        total = np.bincount(node.ravel(), weight.ravel(), len(self._table))
-        emission = np.bincount(node.ravel(), (weight * time).ravel(), len(self._table))
-        used = np.flatnonzero(total)
-        table = self._table[used]  # [used, 2, nodes]
-        light, flight = np.einsum("n,ncs->cs", total[used].astype(np.float32), table)
-        emitted = np.einsum("n,ns->s", emission[used].astype(np.float32), table[:, 0])
-        return self._spread(light), self._spread(emitted + flight)
+        place = np.broadcast_to(shower, node.shape).ravel(), node.ravel()
+        shape = num_showers, len(self._table)
+        # Sparse: on one thread, and few nodes are met.
+        total, emission = (csr_array((w.ravel().astype(np.float32), place), shape) for w in (weight, weight * time))
+        light, flight = total @ self._table[:, 0], total @ self._table[:, 1]
+        return self._spread(light), self._spread(emission @ self._table[:, 0] + flight)
 
     def _spread(self, values: Singles) -> Singles:
-        """From the sensors of the table to all (S,)."""
-        out = np.empty(self._detector.num_sensors, dtype=np.float32)
+        """From the sensors of the table (P, nodes) to all (P, S)."""
+        out = np.empty((len(values), self._detector.num_sensors), dtype=np.float32)
         for ids, part, rows, cols in self._faces:
-            if rows is None or cols is None:
-                out[ids] = values[part]
-            else:
-                out[ids] = (rows @ values[part].reshape(rows.shape[1], -1) @ cols.T).ravel()
+            found = values[:, part]
+            if rows is not None and cols is not None:
+                found = (rows @ found.reshape(-1, rows.shape[1], cols.shape[1]) @ cols.T).reshape(len(values), -1)
+            out[:, ids] = found
         return out
 
     def _build_table(self, volume: XenonVolume, sensors: Ints) -> Singles:
