@@ -1,4 +1,4 @@
-"""Speed and memory of the simulation: events/s by number of threads, share of each step, peak memory of writing a file.
+"""Speed and memory of the simulation: events/s by number of processes, share of each step, peak memory of a file.
 
 Usage: python benchmarks/simulation.py [--detector meg2] [--events 4096]
 """
@@ -6,7 +6,6 @@ Usage: python benchmarks/simulation.py [--detector meg2] [--events 4096]
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import subprocess
 import sys
@@ -25,12 +24,13 @@ from xecgnn.simulation.response import PIECE_EVENTS
 from xecgnn.simulation.shower import draw_showers, represent
 from xecgnn.simulation.source import draw_photons
 from xecgnn.simulation.volume import XenonVolume
+from xecgnn.workers import usable_cores
 
 
-def rate(detector: Detector, events: int, threads: int) -> tuple[float, float]:
-    """Events per second of wall time, and CPU milliseconds per event."""
+def rate(detector: Detector, events: int, workers: int) -> tuple[float, float]:
+    """Events per second of wall time, and CPU milliseconds per event in this process."""
     wall, cpu = time.perf_counter(), time.process_time()
-    for _ in simulate_blocks(detector, events, threads=threads):
+    for _ in simulate_blocks(detector, events, workers=workers):
         pass
     return events / (time.perf_counter() - wall), (time.process_time() - cpu) / events * 1e3
 
@@ -82,9 +82,9 @@ def main() -> None:
         write(options.detector, options.events)
         return
     detector = load_detector(options.detector)
-    for threads in sorted({1, len(os.sched_getaffinity(0))}):
-        per_second, cpu = rate(detector, options.events, threads)
-        print(f"{threads} threads: {per_second:6.0f} events/s, {cpu:.2f} ms CPU per event")
+    for workers in sorted({1, usable_cores()}):
+        per_second, cpu = rate(detector, options.events, workers)
+        print(f"{workers} processes: {per_second:6.0f} events/s, {cpu:.2f} ms CPU per event")
     for name, milliseconds in steps(detector, 2).items():
         print(f"  {name:20s} {milliseconds:5.2f} ms")
     for events in (options.events, 10 * options.events):  # a process each: peak memory is never given back

@@ -13,7 +13,7 @@ import xecgnn
 
 PACKAGE = Path(xecgnn.__file__).parent
 # Components in the order in which an event meets them; `data` and `nn` are siblings and do not know each other.
-ORDER = ["names", "output", "settings", "threads", "detector", "data", "simulation", "nn", "tasks", "models"]
+ORDER = ["names", "output", "settings", "workers", "detector", "data", "simulation", "nn", "tasks", "models"]
 ORDER += ["evaluation", "training", "export", "inference", "config", "cli"]
 SIBLINGS = {("nn", "data"), ("nn", "simulation")}
 

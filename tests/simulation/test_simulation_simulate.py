@@ -129,11 +129,11 @@ def test_blocks_follow_each_other(mini: Detector, events: EventArrays) -> None:
 
 @pytest.mark.parametrize("pileup", [False, True])
 def test_same_seed_same_events(mini: Detector, pileup: bool) -> None:
-    """Whatever the number of events or threads; another seed gives others."""
+    """Whatever the number of events or processes; another seed gives others."""
     reference = simulate_events(mini, 100, seed=7, pileup=pileup)
     assert simulate_events(mini, 70, seed=7, pileup=pileup) == reference[:70]
-    for threads in (1, 3):
-        blocks = list(simulate_blocks(mini, 100, seed=7, pileup=pileup, threads=threads))
+    for workers in (1, 2):
+        blocks = list(simulate_blocks(mini, 100, seed=7, pileup=pileup, workers=workers))
         assert [len(block) for block in blocks] == [32, 32, 32, 4]
         assert EventArrays.concatenate(blocks) == reference
     other = simulate_events(mini, 100, seed=8, pileup=pileup)
@@ -190,7 +190,7 @@ def test_errors_name_what_is_wrong(mini: Detector) -> None:
 def test_memory_does_not_grow_with_events(mini: Detector) -> None:
     def peak(num_events: int) -> int:
         tracemalloc.start()
-        for _ in simulate_blocks(mini, num_events, threads=1):
+        for _ in simulate_blocks(mini, num_events):
             pass
         size = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

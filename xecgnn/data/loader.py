@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
-import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -23,6 +21,7 @@ from xecgnn.data.reader import BadFileError
 from xecgnn.data.stream import EventStream, Share
 from xecgnn.detector import Detector
 from xecgnn.names import FEATURES, IDENTIFIERS, TARGETS
+from xecgnn.workers import end_with_user
 
 __all__ = ["EventLoader"]
 
@@ -193,15 +192,7 @@ class EventLoader:
 
 
 def _end_with_the_training(_: int) -> None:
-    """A worker ends when the process that uses it was killed; the fork server lives for as long as its workers do."""
-    user = multiprocessing.parent_process()
-    assert user is not None
-
-    def wait() -> None:
-        user.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+    end_with_user()
 
 
 def _unchanged(parts: Any) -> Any:

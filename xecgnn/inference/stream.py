@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,12 +22,12 @@ import torch
 from tqdm import tqdm
 
 import xecgnn
-from xecgnn import threads
 from xecgnn.data.blocks import Block, cut_blocks
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.parts import Layout, PartFiles
 from xecgnn.data.reader import BadFileError, FileScan, TreeReader
-from xecgnn.threads import ahead
+from xecgnn.workers import ahead
+from xecgnn.workers import in_order as ordered
 
 __all__ = ["Columns", "Job", "ahead", "file_hash", "in_order", "run_job"]
 
@@ -118,10 +119,13 @@ def run_job(
 
 
 def in_order(function: Callable[[S], T], items: Generator[S], workers: int, depth: int) -> Generator[T]:
-    """`threads.in_order`, in which several workers use one PyTorch thread each."""
+    """`function` of each item in threads; several of them use one PyTorch thread each. See `workers.in_order`."""
     before = torch.get_num_threads()
     one_thread = partial(torch.set_num_threads, 1) if workers > 1 else None
-    with closing(threads.in_order(function, items, workers, depth, one_thread)) as results:
+    with (
+        ThreadPoolExecutor(workers, initializer=one_thread) as pool,
+        closing(ordered(pool, function, items, depth)) as results,
+    ):
         try:
             yield from results
         finally:

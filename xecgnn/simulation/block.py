@@ -25,6 +25,7 @@ class Block(NamedTuple):
     """E events whose light is still to come."""
 
     number: int
+    first: int  # number of the first event in the block: not 0 in a piece of one
     event: NDArray[np.int64]  # [P] event of each photon, ascending from 0
     showers: Showers  # [P]
     truth: dict[str, NDArray[Any]]  # [E, ...] by branch, in its unit; timeTruth on the clock of the deposits
@@ -33,6 +34,12 @@ class Block(NamedTuple):
     def size(self) -> int:
         """Number of events."""
         return len(self.truth["n_gamma"])
+
+    def piece(self, start: int, stop: int) -> Block:
+        """The events from `start` to `stop`, at most to the end."""
+        truth = {name: values[start:stop] for name, values in self.truth.items()}
+        photons = slice(*np.searchsorted(self.event, [start, stop]))
+        return Block(self.number, self.first + start, self.event[photons] - start, self.showers[photons], truth)
 
 
 class Stream:
@@ -68,7 +75,7 @@ class PhotonBlocks:
         showers = represent(rng, steps, len(photons), self.volume, self.constants)
         truth = self._truth(photons, interactions, showers)
         truth |= {"run": np.full(BLOCK_EVENTS, self.seed), "event": index * BLOCK_EVENTS + np.arange(BLOCK_EVENTS)}
-        return Block(index, photons.event, showers, truth)
+        return Block(index, 0, photons.event, showers, truth)
 
     def _truth(self, photons: Photons, first: Interactions, showers: Showers) -> dict[str, NDArray[Any]]:
         """Truth branches: those of the photon of highest energy, NaN where there is none."""

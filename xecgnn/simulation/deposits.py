@@ -108,7 +108,7 @@ class DepositFile:
         rng = generator(self._seed, index, Stream.DEPOSITS)
         showers = represent(rng, steps, len(event), self._volume, self._constants)
         truth |= {"edepTruth": showers.deposited * MEV, "centroidTruth": showers.centroid}
-        return Block(index, np.arange(len(event)), showers, truth)
+        return Block(index, 0, np.arange(len(event)), showers, truth)
 
     def _steps(self, event: NDArray[np.int64]) -> Steps:
         start, stop = np.searchsorted(self._order[DEPOSITS], [event[0], event[-1] + 1])

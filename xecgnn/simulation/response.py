@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+import multiprocessing
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 
 import numpy as np
@@ -16,7 +18,7 @@ from xecgnn.simulation.constants import Constants
 from xecgnn.simulation.light import LightModel
 from xecgnn.simulation.readout import Readings, Readout
 from xecgnn.simulation.volume import XenonVolume
-from xecgnn.threads import in_order, usable_cores
+from xecgnn.workers import end_with_user, ignore_interrupt, in_order
 
 __all__ = ["PIECE_EVENTS", "Response", "respond"]
 
@@ -39,33 +41,61 @@ class Response:
         self._light = LightModel(detector, volume, constants)
         self._readout = Readout(detector, dead, constants)
 
-    def __call__(self, piece: tuple[Block, int]) -> EventArrays:
-        """Readings and truth of the events from `start` on of (block, start)."""
-        block, start = piece
-        stop = min(start + PIECE_EVENTS, block.size)
-        first, last = np.searchsorted(block.event, [start, stop])
-        light, arrival = self._light(block.showers[first:last])
-        rng = generator(self._seed, block.number, Stream.READINGS, start)
-        readings = self._readout(rng, light, arrival, block.event[first:last] - start, stop - start)
-        truth = {name: values[start:stop] for name, values in block.truth.items()}
-        truth["timeTruth"] = truth["timeTruth"] - readings.earliest * NS
-        return EventArrays(_branches(readings, self._all_branches) | truth)
+    def __call__(self, piece: Block) -> dict[str, np.ndarray]:
+        """Readings and truth of the events of a piece of a block: columns by branch."""
+        light, arrival = self._light(piece.showers)
+        rng = generator(self._seed, piece.number, Stream.READINGS, piece.first)
+        readings = self._readout(rng, light, arrival, piece.event, piece.size)
+        truth = piece.truth | {"timeTruth": piece.truth["timeTruth"] - readings.earliest * NS}
+        return _branches(readings, self._all_branches) | truth
 
 
 def respond(
-    make: Callable[[int], Block], blocks: Iterable[int], response: Response, threads: int | None
+    make: Callable[[int], Block], num_blocks: int, response: Response, workers: int, make_here: bool = False
 ) -> Generator[EventArrays]:
-    """Events of the blocks of these numbers, in order and in pieces; `threads` work at the same time (default: as
-    many as cores), one more is a block ahead with its showers."""
-    threads = threads or usable_cores()
+    """Events of the blocks 0 to num_blocks - 1 that `make` makes, in order and in pieces.
 
-    def pieces() -> Generator[tuple[Block, int]]:
-        with closing(in_order(make, (number for number in blocks), 1, 2)) as made:
-            for block in made:
-                for start in range(0, block.size, PIECE_EVENTS):
-                    yield block, start
+    With more than one, `workers` processes do the work, but for `make` with `make_here`. Threads would not help: nearly
+    all of it are short calls of NumPy, for which they would hand the interpreter to each other without end.
+    """
+    numbers = (number for number in range(num_blocks))
+    if workers == 1:
+        for block in map(make, numbers):
+            yield from (EventArrays(response(piece)) for piece in _pieces(block))
+        return
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(workers, context, _begin, (None if make_here else make, response)) as pool:
+        blocks = (make(number) for number in numbers) if make_here else in_order(pool, _make, numbers, 2)
+        pieces = (piece for block in blocks for piece in _pieces(block))
+        with closing(blocks), closing(in_order(pool, _respond, pieces, 3 * workers)) as results:
+            yield from map(EventArrays, results)
 
-    return in_order(response, pieces(), threads, 2 * threads)
+
+class _Worker:
+    """What a worker process holds: too large to be sent with each piece."""
+
+    functions: tuple[Callable[[int], Block] | None, Response]
+
+
+def _begin(make: Callable[[int], Block] | None, response: Response) -> None:
+    ignore_interrupt()
+    end_with_user()
+    _Worker.functions = make, response
+
+
+def _make(number: int) -> Block:
+    make, _ = _Worker.functions
+    assert make is not None
+    return make(number)
+
+
+def _respond(piece: Block) -> dict[str, np.ndarray]:
+    return _Worker.functions[1](piece)
+
+
+def _pieces(block: Block) -> Iterator[Block]:
+    for start in range(0, block.size, PIECE_EVENTS):
+        yield block.piece(start, start + PIECE_EVENTS)
 
 
 def _branches(readings: Readings, all_branches: bool) -> dict[str, np.ndarray]:

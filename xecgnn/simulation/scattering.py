@@ -7,6 +7,8 @@ deposits, so that the light depends on where each of them lies.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -88,7 +90,7 @@ class ScatteredLight:
         """From the sensors of the table (P, nodes) to all (P, S)."""
         out = np.empty((len(values), self._detector.num_sensors), dtype=np.float32)
         for ids, part, rows, cols in self._faces:
-            found = values[:, part]
+            found: NDArray[Any] = values[:, part]
             if rows is not None and cols is not None:
                 found = (rows @ found.reshape(-1, rows.shape[1], cols.shape[1]) @ cols.T).reshape(len(values), -1)
             out[:, ids] = found

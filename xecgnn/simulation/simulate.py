@@ -56,11 +56,12 @@ def simulate_events(detector: Detector, num_events: int, **options: Unpack[Optio
 
 
 def simulate_blocks(
-    detector: Detector, num_events: int, *, threads: int | None = None, **options: Unpack[Options]
+    detector: Detector, num_events: int, *, workers: int = 1, **options: Unpack[Options]
 ) -> Iterator[EventArrays]:
     """As `simulate_events`, but in small pieces, in order, for constant memory.
 
-    `threads` (default: all cores that this process may use) work at the same time.
+    With more than one, `workers` processes share the work; a script that asks for them runs its code under
+    `if __name__ == "__main__":`.
     """
     if num_events < 1:
         raise ValueError(f"number of events must be positive, found {num_events}")
@@ -74,8 +75,8 @@ def simulate_blocks(
         _in_mev(options.get("energy")),
         options.get("pileup", False),
     )
-    blocks = range((num_events + BLOCK_EVENTS - 1) // BLOCK_EVENTS)
-    with closing(respond(photons, blocks, response, threads)) as pieces:
+    num_blocks = (num_events + BLOCK_EVENTS - 1) // BLOCK_EVENTS
+    with closing(respond(photons, num_blocks, response, workers)) as pieces:
         for events in pieces:
             yield events[:num_events]
             num_events -= len(events)
@@ -84,7 +85,7 @@ def simulate_blocks(
 
 
 def simulate_deposits(
-    path: str | Path, detector: Detector, *, threads: int | None = None, **options: Unpack[Options]
+    path: str | Path, detector: Detector, *, workers: int = 1, **options: Unpack[Options]
 ) -> Iterator[EventArrays]:
     """Light and readout of the deposits in a file (`DepositFile`), event by event in its order, in small pieces.
 
@@ -94,7 +95,7 @@ def simulate_deposits(
     constants, seed = options.get("constants", Constants()), options.get("seed", 0)
     with (
         DepositFile(path, detector, volume, constants, seed) as deposits,
-        closing(respond(deposits, range(deposits.num_blocks), response, threads)) as pieces,
+        closing(respond(deposits, deposits.num_blocks, response, workers, make_here=True)) as pieces,
     ):
         yield from pieces
 

@@ -14,10 +14,13 @@ from xecgnn.names import BRANCHES, SENSOR
 from xecgnn.output import check_new
 from xecgnn.simulation.config import SimulationConfig
 from xecgnn.simulation.simulate import Options, simulate_blocks, simulate_deposits
+from xecgnn.workers import usable_cores
 
 __all__ = ["write_simulation"]
 
 logger = logging.getLogger(__name__)
+
+PROCESS_EVENTS = 1000  # from so many events on, all cores work
 
 
 def write_simulation(config: SimulationConfig, progress: bool = True) -> Path:
@@ -30,16 +33,19 @@ def write_simulation(config: SimulationConfig, progress: bool = True) -> Path:
     """
     check_new(config.output, overwrite=config.overwrite)
     detector = load_detector(config.detector)
+    # Processes start in a second or two: not worth it for a few events.
+    workers = usable_cores() if config.deposits or config.events >= PROCESS_EVENTS else 1
     options = Options(
         seed=config.seed,
         dead=read_dead_channels(config.dead_channels, detector.num_sensors) if config.dead_channels else None,
         all_branches=config.all_branches,
     )
     if config.deposits is not None:
-        blocks, total, what = simulate_deposits(config.deposits, detector, **options), None, str(config.deposits)
+        blocks, total = simulate_deposits(config.deposits, detector, workers=workers, **options), None
+        what = str(config.deposits)
     else:
         options |= Options(sample=config.sample, energy=config.energies, pileup=config.pileup)
-        blocks, total = simulate_blocks(detector, config.events, **options), config.events
+        blocks, total = simulate_blocks(detector, config.events, workers=workers, **options), config.events
         what = f"{config.sample} sample"
     first = next(blocks)  # mistakes show before a file is begun
     branches = {

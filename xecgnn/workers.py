@@ -1,15 +1,18 @@
-"""Work ahead of a consumer in threads, in order, with a bounded number of items on their way."""
+"""Work ahead of a consumer, in threads or processes, in order, with a bounded number of items on their way."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import TypeVar
 
-__all__ = ["ahead", "in_order", "usable_cores"]
+__all__ = ["ahead", "end_with_user", "ignore_interrupt", "in_order", "usable_cores"]
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -37,19 +40,13 @@ def ahead(items: Generator[T], depth: int) -> Generator[T]:
                 future.cancel()
 
 
-def in_order(
-    function: Callable[[S], T],
-    items: Generator[S],
-    workers: int,
-    depth: int,
-    initializer: Callable[[], object] | None = None,
-) -> Generator[T]:
-    """`function` of each item, in the order of the items; at most `depth` wait, or are being made by the workers.
+def in_order(pool: Executor, function: Callable[[S], T], items: Generator[S], depth: int) -> Generator[T]:
+    """`function` of each item, in the order of the items; at most `depth` wait, or are being made by the pool.
 
-    Each worker calls `initializer` first. To be closed if left early: then the threads end after their items.
+    To be closed if left early: what has not begun is cancelled.
     """
     waiting: deque[Future[T]] = deque()
-    with closing(items), ThreadPoolExecutor(workers, initializer=initializer) as pool:
+    with closing(items):
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))
@@ -60,3 +57,20 @@ def in_order(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def end_with_user() -> None:
+    """In a worker process: end when the process that uses it was killed; a fork server lives as long as its workers."""
+    user = multiprocessing.parent_process()
+    assert user is not None
+
+    def wait() -> None:
+        user.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def ignore_interrupt() -> None:
+    """In a worker process: Ctrl-C is for the process that uses it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
