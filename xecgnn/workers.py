@@ -60,7 +60,7 @@ def in_order(pool: Executor, function: Callable[[S], T], items: Generator[S], de
 
 
 def end_with_user() -> None:
-    """In a worker process: end when the process that uses it was killed; a fork server lives as long as its workers."""
+    """In a worker process: end when the process that uses it was killed, instead of waiting for it for ever."""
     user = multiprocessing.parent_process()
     assert user is not None
 

@@ -63,7 +63,8 @@ def respond(
         for block in map(make, numbers):
             yield from (EventArrays(response(piece)) for piece in _pieces(block))
         return
-    context = multiprocessing.get_context("forkserver")
+    # Not "forkserver": there is one for a process, and it imports what the loaders of a training need.
+    context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _begin, (None if make_here else make, response)) as pool:
         blocks = (make(number) for number in numbers) if make_here else in_order(pool, _make, numbers, 2)
         pieces = (piece for block in blocks for piece in _pieces(block))
