@@ -50,7 +50,7 @@ def test_monochromatic_and_empty_samples_give_pages():
     assert len(pages) == 1  # nothing varies: no profiles
     text = " ".join(item.get_text() for item in pages[0].findobj(lambda artist: hasattr(artist, "get_text")))
     assert "run" in text
-    assert "200 validation events" in text
+    assert "200 events" in text
     assert "MeV" in text
     empty = list(figures(ENERGY, {"network": predicted}, {"energyTruth": np.full(200, np.nan)}, "run"))
     assert len(empty) == 1

@@ -58,6 +58,7 @@ class Linear(nn.Module):
 def events(mini):
     """45 events with readings that are invalid, negative, and exactly zero; one without interaction point."""
     columns = {name: values.copy() for name, values in simulate_events(mini, 45, seed=7).columns.items()}
+    columns["npho"] = np.maximum(columns["npho"], -0.3)  # anscombe is flat below -3/8
     columns["npho"][:, BAD] = np.nan, 1e10, np.nan
     columns["npho"][:, 10:20], columns["npho"][:, 20] = 0, -0.3
     columns["uvwTruth"][0] = np.nan
