@@ -70,27 +70,29 @@ def pair_share(rng: np.random.Generator, energy: Floats) -> Floats:
     least = ELECTRON_MASS / energy
     scale = 136 / np.cbrt(xenon.Z) * least
 
+    nucleus = 4 / 3 * np.log(xenon.Z)
+
+    def screened(delta: Floats, near: Floats) -> Floats:
+        return np.where(delta > 1, 21.12 - 4.184 * np.log(delta + 0.952), near) - nucleus
+
+    def first(delta: Floats) -> Floats:
+        return screened(delta, 20.867 - delta * (3.242 - 0.625 * delta))
+
     def weight(share: Floats, scale: Floats) -> Floats:
         delta = scale / (share * (1 - share))
-        far = 21.12 - 4.184 * np.log(delta + 0.952)
-        nucleus = 4 / 3 * np.log(xenon.Z)
-        first = np.where(delta > 1, far, 20.867 - delta * (3.242 - 0.625 * delta)) - nucleus
-        second = np.where(delta > 1, far, 20.209 - delta * (1.930 + 0.086 * delta)) - nucleus
+        second = screened(delta, 20.209 - delta * (1.930 + 0.086 * delta))
         square = share**2 + (1 - share) ** 2
-        return np.maximum(square * first + 2 / 3 * share * (1 - share) * second, 0)
+        return np.maximum(square * first(delta) + 2 / 3 * share * (1 - share) * second, 0)
 
     # The first function is largest at equal shares and the factors in front add up to at most 1.
-    middle = np.full(len(energy), 0.5)
-    delta = 4 * scale
-    largest = np.where(delta > 1, 21.12 - 4.184 * np.log(delta + 0.952), 20.867 - delta * (3.242 - 0.625 * delta))
-    largest -= 4 / 3 * np.log(xenon.Z)
+    largest = first(4 * scale)
     flat = energy < 2.0
 
     def draw(i: NDArray[np.int64]) -> tuple[Floats, Floats]:
         share = least[i] + rng.random(len(i)) * (1 - 2 * least[i])
         return share, np.where(flat[i], 1.0, weight(share, scale[i]) / largest[i])
 
-    return accept(rng, len(middle), draw)
+    return accept(rng, len(energy), draw)
 
 
 def dipole_angle(rng: np.random.Generator, energy: Floats) -> Floats:
