@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from xecgnn.lazy import lazy_names
 
 __version__ = "0.1.0"
 
-# Public name -> module that holds it. Resolved on first use, so that `import xecgnn` costs nothing.
 _PUBLIC = {
-    "Detector": "xecgnn.detector",
-    "load_detector": "xecgnn.detector",
-    "EventArrays": "xecgnn.data",
-    "read_events": "xecgnn.data",
-    "build_batch": "xecgnn.data",
-    "simulate_events": "xecgnn.simulation",
-    "load_config": "xecgnn.config",
-    "build_model": "xecgnn.config",
-    "load_model": "xecgnn.training",
+    "Detector": "detector",
+    "load_detector": "detector",
+    "EventArrays": "data",
+    "read_events": "data",
+    "build_batch": "data",
+    "simulate_events": "simulation",
+    "load_config": "config",
+    "build_model": "config",
+    "load_model": "training",
 }
 
 __all__ = ["__version__", *_PUBLIC]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'xecgnn' has no attribute {name!r}; public names: {', '.join(__all__)}")
-    return getattr(import_module(_PUBLIC[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _PUBLIC)

@@ -13,7 +13,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of `xecgnn-simulate`."""
 
     def simulate() -> None:
-        from xecgnn.simulation import SimulationConfig, write_simulation
+        from xecgnn.simulation.config import SimulationConfig
+        from xecgnn.simulation.write import write_simulation
 
         settings, _ = parse_command(
             SimulationConfig,

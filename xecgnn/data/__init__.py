@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from xecgnn.data.config import DataConfig, ReaderConfig
-from xecgnn.data.events import EventArrays
-from xecgnn.data.files import find_files, read_events
-from xecgnn.data.graph import build_batch
-from xecgnn.data.loader import EventLoader
-from xecgnn.data.reader import BadFileError
-from xecgnn.data.writer import TreeWriter
+from xecgnn.lazy import lazy_names
 
-__all__ = [
-    "BadFileError",
-    "DataConfig",
-    "EventArrays",
-    "EventLoader",
-    "ReaderConfig",
-    "TreeWriter",
-    "build_batch",
-    "find_files",
-    "read_events",
-]
+_PUBLIC = {
+    "BadFileError": "reader",
+    "DataConfig": "config",
+    "EventArrays": "events",
+    "EventLoader": "loader",
+    "ReaderConfig": "config",
+    "TreeWriter": "writer",
+    "build_batch": "graph",
+    "find_files": "files",
+    "read_events": "files",
+}
+
+__all__ = [*_PUBLIC]
+__getattr__, __dir__ = lazy_names(__name__, _PUBLIC)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.resources import files
 from os import PathLike
 from pathlib import Path
@@ -77,12 +78,12 @@ class Detector:
     def num_sensors(self) -> int:
         return len(self.position)
 
-    @property
+    @cached_property
     def sizes(self) -> Floats:
         """Half width or radius of the active areas (S,) in cm."""
         return np.array([self.sensor_kinds[kind].size for kind in self.sensor_type])
 
-    @property
+    @cached_property
     def areas(self) -> Floats:
         """Active areas (S,) in cm2."""
         return np.array([self.sensor_kinds[kind].area for kind in self.sensor_type])

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import Field
 
-from xecgnn.data import EventArrays
 from xecgnn.data.config import ReaderConfig
+from xecgnn.data.events import EventArrays
 from xecgnn.data.reader import TreeReader
 from xecgnn.detector import Detector
 from xecgnn.export.metadata import describe, weights_hash
@@ -21,7 +21,7 @@ from xecgnn.export.verify import verify
 from xecgnn.names import FEATURES, NPHO, RELATIVE_NPHO
 from xecgnn.output import check_new, completed
 from xecgnn.settings import Settings
-from xecgnn.simulation import simulate_events
+from xecgnn.simulation.simulate import simulate_events
 from xecgnn.training.checkpoint import KEY, load_model, read_checkpoint
 
 __all__ = ["ExportConfig", "VerifyConfig", "export_checkpoint", "verify_file"]

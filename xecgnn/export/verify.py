@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xecgnn.data import EventArrays, build_batch
+from xecgnn.data.events import EventArrays
+from xecgnn.data.graph import build_batch
 from xecgnn.export.raw_model import RawModel
 from xecgnn.export.runtime import open_session
 from xecgnn.names import INVALID_VALUE, NPHO, RELATIVE_TIME, is_valid

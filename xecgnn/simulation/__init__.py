@@ -1,19 +1,18 @@
-"""A fast Monte Carlo of photons in the calorimeter, written in the experiment's file format (NumPy and SciPy)."""
+"""A fast Monte Carlo of photons in the calorimeter, written in the experiment's file format (NumPy, SciPy, Numba)."""
 
 from __future__ import annotations
 
-from xecgnn.simulation.cascade import simulate_showers
-from xecgnn.simulation.config import SimulationConfig
-from xecgnn.simulation.constants import Constants
-from xecgnn.simulation.simulate import simulate_blocks, simulate_deposits, simulate_events
-from xecgnn.simulation.write import write_simulation
+from xecgnn.lazy import lazy_names
 
-__all__ = [
-    "Constants",
-    "SimulationConfig",
-    "simulate_blocks",
-    "simulate_deposits",
-    "simulate_events",
-    "simulate_showers",
-    "write_simulation",
-]
+_PUBLIC = {
+    "Constants": "constants",
+    "SimulationConfig": "config",
+    "simulate_blocks": "simulate",
+    "simulate_deposits": "simulate",
+    "simulate_events": "simulate",
+    "simulate_showers": "cascade",
+    "write_simulation": "write",
+}
+
+__all__ = [*_PUBLIC]
+__getattr__, __dir__ = lazy_names(__name__, _PUBLIC)

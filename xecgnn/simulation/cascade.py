@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xecgnn.simulation import xenon
 from xecgnn.simulation.electrons import ElectronSteps, annihilate
 from xecgnn.simulation.particles import Particles
 from xecgnn.simulation.photons import fly, interact
+from xecgnn.simulation.xenon import mean_free_path
 
-__all__ = ["ENERGY_RANGE", "Deposits", "FreeShowers", "develop", "mean_free_path", "simulate_showers"]
+__all__ = ["ENERGY_RANGE", "Deposits", "FreeShowers", "develop", "simulate_showers"]
 
 Floats = NDArray[np.float64]
 
@@ -59,12 +59,6 @@ def simulate_showers(energy: ArrayLike, seed: int = 0, step: float = _LONGEST_ST
         parts.append(deposits._replace(event=deposits.event + first))
     joined = Deposits._make(np.concatenate(column) for column in zip(*parts, strict=True))
     return FreeShowers(joined.event, joined.position, joined.energy, np.concatenate(paths))
-
-
-def mean_free_path(energy: Floats) -> Floats:
-    """Mean path (cm) of photons of `energy` (MeV) to their first interaction."""
-    compton, photoelectric, pair = xenon.attenuation(energy)
-    return 1 / (xenon.DENSITY * (compton + photoelectric + pair))
 
 
 def develop(rng: np.random.Generator, energy: Floats, step: float = _LONGEST_STEP) -> Deposits:

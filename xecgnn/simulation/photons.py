@@ -16,8 +16,7 @@ Floats = NDArray[np.float64]
 
 def fly(rng: np.random.Generator, photons: Particles) -> Particles:
     """Photons at the place of their next interaction."""
-    rate = xenon.DENSITY * sum(xenon.attenuation(photons.energy))
-    length = rng.standard_exponential(photons.size) / rate
+    length = rng.standard_exponential(photons.size) * xenon.mean_free_path(photons.energy)
     position = photons.position + length[:, None] * photons.direction
     return photons._replace(position=position, path=photons.path + length)
 

@@ -7,7 +7,7 @@ deposits, so that the light depends on where each of them lies.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,16 @@ from xecgnn.simulation.constants import Constants
 from xecgnn.simulation.grid import XenonGrid
 from xecgnn.simulation.volume import XenonVolume
 
-__all__ = ["NEAR_SCATTERING", "ScatteredLight", "near_scattering"]
+__all__ = ["ScatteredLight", "near_scattering"]
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
+T = TypeVar("T", NDArray[Any], np.float32)
 
-NEAR_SCATTERING = 24.0  # cm, the near part ends here
-_FLAT, _UPRIGHT = 0.5, 0.75  # a and b of `near_scattering`
+_REACH = 24.0  # cm, the near part ends here
+_FLAT, _UPRIGHT = np.float32(0.5), np.float32(0.75)  # a and b of `near_scattering`
+_ZERO, _ONE, _PER_REACH2 = np.float32(0), np.float32(1), np.float32(1 / _REACH**2)
 _STEPS = 16  # along a ray
 _DIRECTIONS = 12  # in an octant
 _NODE_PITCH = 4.5  # cm, between the sensors of a fine lattice for which there is a table
@@ -34,24 +36,16 @@ _SOFT = 4.0  # cm, added in quadrature to distances of the near part in the tabl
 _LIFT = 2.0  # cm, added to heights above the sensor: half of what lies between the points of an average
 
 
-def near_scattering(
-    squared: Singles, distance: Singles, height: Singles, area: Singles, scattering_length: float, out: Singles
-) -> None:
-    """Light that scatters once near a sensor, for one emitted photon, before attenuation; all arrays (D, sensors).
+def near_scattering(squared: T, distance: T, height: T, scattering: T) -> T:
+    """Solid angle of a small sensor x 4 pi / its area, as light sees it that scatters once near it; before attenuation.
 
-    From the distance (cm) of a deposit to the sensor, its square, and its height above the sensor's plane times
-    `area` = area / 4 pi. Above an absorbing plane, once scattered light falls as (a + b height / r) / (r length): a and
-    b follow from the integral with the angular distribution of Rayleigh scattering. (1 - r^2 / end^2)^2 ends it; the
-    table has the rest.
+    From the distance (cm) of a deposit to the sensor, its square, its height above the sensor's plane, and `scattering`
+    per cm. Above an absorbing plane, once scattered light falls as scattering (a + b height / r) / r: a and b follow
+    from the integral with the angular distribution of Rayleigh scattering. (1 - r^2 / end^2)^2 ends it; the table has
+    the rest. Like `small_solid_angle` for arrays and for single numbers in compiled code.
     """
-    np.multiply(squared, np.float32(-1 / NEAR_SCATTERING**2), out=out)
-    np.add(out, np.float32(1), out=out)
-    np.maximum(out, 0, out=out)
-    np.multiply(out, out, out=out)
-    part = distance * (np.float32(_FLAT / scattering_length) * area)
-    part += np.float32(_UPRIGHT / scattering_length) * height
-    np.multiply(out, part, out=out)
-    np.divide(out, squared, out=out)
+    window = np.maximum(_ONE - squared * _PER_REACH2, _ZERO)
+    return window * window * (_FLAT * distance + _UPRIGHT * height) * (scattering / squared)
 
 
 class ScatteredLight:
@@ -159,9 +153,8 @@ class ScatteredLight:
         direct = np.where(close, kept * lifted / (soft * np.sqrt(soft)), height / np.maximum(squared * r, 1e-3))
         direct *= scale * clear
         soft = squared + np.float32(_SOFT**2)
-        near, unit = np.empty_like(soft), np.ones(1, dtype=np.float32)
-        near_scattering(soft, np.sqrt(soft), height, unit, self._constants.scattering_length, out=near)
-        near *= scale
+        rate = np.full(1, 1 / self._constants.scattering_length, dtype=np.float32)
+        near = scale * near_scattering(soft, np.sqrt(soft), height, rate)
         return np.stack([self._grid.average(values) for values in (direct, direct * r, near, near * r)])
 
 def _single(values: Floats) -> Singles:

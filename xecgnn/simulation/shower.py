@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xecgnn.simulation.cascade import develop, mean_free_path
+from xecgnn.simulation.cascade import develop
 from xecgnn.simulation.constants import SPEED_OF_LIGHT, Constants
 from xecgnn.simulation.particles import rotated
 from xecgnn.simulation.source import Photons
 from xecgnn.simulation.volume import XenonVolume
+from xecgnn.simulation.xenon import mean_free_path
 
 __all__ = ["Interactions", "Showers", "Steps", "draw_showers", "represent"]
 

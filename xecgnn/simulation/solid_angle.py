@@ -1,14 +1,19 @@
-"""Exact solid angles of square and round sensors."""
+"""Solid angles of square and round sensors: exact, and for those that are small."""
 
 from __future__ import annotations
+
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import elliprf, elliprj
 
-__all__ = ["disc_solid_angle", "sensor_sides", "square_solid_angle"]
+__all__ = ["disc_solid_angle", "sensor_sides", "small_solid_angle", "square_solid_angle"]
 
 Floats = NDArray[np.float64]
+T = TypeVar("T", NDArray[Any], np.float32)
+
+_ONE, _NINE, _FIFTEEN, _EIGHT_PI = (np.float32(value) for value in (1, 9, 15, 8 * np.pi))
 
 
 def square_solid_angle(x: ArrayLike, y: ArrayLike, h: ArrayLike, half_width: ArrayLike) -> Floats:
@@ -22,6 +27,16 @@ def square_solid_angle(x: ArrayLike, y: ArrayLike, h: ArrayLike, half_width: Arr
         for b in (half_width - y, half_width + y):
             total += np.arctan2(a * b, h * np.sqrt(a * a + b * b + h * h))
     return total
+
+
+def small_solid_angle(squared: T, height: T, area: T) -> T:
+    """Solid angle (sr) of a small sensor, seen from a squared distance (cm2) and a height above its plane (cm).
+
+    To second order in its size, where squares and discs are alike: the term is the Laplacian of h / r^3 in the plane.
+    For arrays, and for single numbers in compiled code, where constants without a type would be of double precision.
+    """
+    size = area / (_EIGHT_PI * squared)
+    return area * height / (squared * np.sqrt(squared)) * (_ONE + size * (_NINE - _FIFTEEN * height * height / squared))
 
 
 def sensor_sides(normal: Floats) -> Floats:

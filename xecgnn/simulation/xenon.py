@@ -30,6 +30,7 @@ __all__ = [
     "attenuation",
     "collision_loss",
     "klein_nishina",
+    "mean_free_path",
     "momentum",
 ]
 
@@ -84,6 +85,12 @@ def attenuation(energy: ArrayLike) -> tuple[Floats, Floats, Floats]:
     photoelectric = np.exp(polyval(np.log(energy), _PHOTOELECTRIC))
     above = np.log(np.maximum(energy / PAIR_THRESHOLD, 1 + 1e-9))
     return compton, photoelectric, np.where(above > 1e-6, np.exp(polyval(np.log(above), _PAIR)), 0.0)
+
+
+def mean_free_path(energy: ArrayLike) -> Floats:
+    """Mean path (cm) of photons of `energy` (MeV) to their next interaction."""
+    compton, photoelectric, pair = attenuation(energy)
+    return 1 / (DENSITY * (compton + photoelectric + pair))
 
 
 def momentum(kinetic: ArrayLike) -> tuple[Floats, Floats]:

@@ -8,7 +8,9 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 
-from xecgnn.data import DataConfig, EventLoader, read_events
+from xecgnn.data.config import DataConfig
+from xecgnn.data.files import read_events
+from xecgnn.data.loader import EventLoader
 from xecgnn.detector import Detector
 from xecgnn.names import TARGETS
 
