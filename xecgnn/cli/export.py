@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from xecgnn.cli.command import parse_command, run_command
-from xecgnn.export import ExportConfig, VerifyConfig, export_checkpoint, verify_file
+from xecgnn.export.config import ExportConfig, VerifyConfig
 
 __all__ = ["main"]
 
@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             "two. To repeat the comparison: --verify MODEL --checkpoint CHECKPOINT DATA.",
             usage="CHECKPOINT --output MODEL [options]",
         )
+        from xecgnn.export.convert import export_checkpoint
+
         export_checkpoint(settings)
 
     def verify() -> None:
@@ -53,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             description="Compare a model file with the checkpoint that it was written from.",
             usage="--verify MODEL --checkpoint CHECKPOINT [options] DATA",
         )
+        from xecgnn.export.convert import verify_file
+
         verify_file(settings)
 
     run_command(verify if any(a.partition("=")[0] == "--verify" for a in arguments) else export)

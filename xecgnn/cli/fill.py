@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from xecgnn.cli.command import parse_command, run_command
-from xecgnn.inference.fill import FillConfig, fill_file
+from xecgnn.inference.config import FillConfig
 
 __all__ = ["main"]
 
@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             description="Fill the dead sensors of a ROOT file by an inpainting network; an interrupted job goes on.",
             usage="CHECKPOINT --input FILE --output FILE [options]",
         )
+        from xecgnn.inference.fill import fill_file
+
         fill_file(settings)
 
     run_command(fill)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from xecgnn.cli.command import parse_command, run_command
-from xecgnn.inference import InferConfig, predict_files
+from xecgnn.inference.config import InferConfig
 
 __all__ = ["main"]
 
@@ -44,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         given = [f"--{name}" for name in OLD_FLAGS if name in settings.model_fields_set]
         if given:
             log.info("%s: not used, the model file holds the normalisation", ", ".join(given))
+        from xecgnn.inference.predict import predict_files
+
         predict_files(settings)
 
     run_command(infer)

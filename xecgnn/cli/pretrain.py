@@ -38,7 +38,8 @@ def _command(cls: type[ConfigT], argv: Sequence[str] | None, prog: str, descript
 def reconstruct(config: PretrainConfig | InpaintConfig, default_name: str = "pretrain") -> Path:
     """Pretrain or train an inpainter, as the class of the settings says; returns the folder with the artifacts."""
     from xecgnn.data.dead_channels import read_dead_channels
-    from xecgnn.evaluation import evaluate_inpainting, write_sensor_predictions
+    from xecgnn.evaluation.inpainting import evaluate_inpainting
+    from xecgnn.evaluation.reconstruction import write_sensor_predictions
     from xecgnn.evaluation.reconstruction_display import write_reconstructions
     from xecgnn.evaluation.summary import sample_line
     from xecgnn.nn.masking import Masker

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def report(folder: Path) -> None:
     """Draw what the folder of a run has data for; what is missing is told in a line of the log."""
     from xecgnn.evaluation.report import report_evaluation
-    from xecgnn.training.metrics import report_run
+    from xecgnn.training.metrics.report import report_run
 
     files: list[Path] = []
     if "tasks" in read_yaml(folder / "config.yaml"):

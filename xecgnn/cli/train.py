@@ -31,8 +31,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def train(config: TrainConfig, default_name: str = "train") -> Path:
     """Train as the settings say; returns the folder with the artifacts (see `find_start` for `checkpoint`)."""
-    from xecgnn.evaluation import evaluate_run
-    from xecgnn.tasks import SampleReweighter
+    from xecgnn.evaluation.run import evaluate_run
+    from xecgnn.tasks.reweighting import SampleReweighter
     from xecgnn.training.checkpoint import load_model
     from xecgnn.training.data import EventDataModule
     from xecgnn.training.objective import RegressionObjective
