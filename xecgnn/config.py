@@ -12,7 +12,7 @@ from xecgnn.data.config import DataConfig
 from xecgnn.evaluation.config import EvaluationConfig
 from xecgnn.models.config import DecoderConfig, InpainterConfig, ModelConfig
 from xecgnn.nn.config import BRANCH_CONSTANTS, MaskingConfig, NormalizationConfig
-from xecgnn.settings import Settings, read_yaml, validated
+from xecgnn.settings import Settings, overridden, read_yaml, validated
 from xecgnn.tasks.config import ReweightingConfig, TasksConfig
 from xecgnn.training.config import CheckpointConfig, LoggingConfig, ReconstructionLossConfig, TrainingConfig
 
@@ -100,15 +100,7 @@ def load_config(
         FileNotFoundError: no such file, and no shipped config of that name.
         ConfigError: a key, type or value that is not allowed; names the key and the nearest known one.
     """
-    values = read_yaml(path)
-    for key, value in (overrides or {}).items():
-        *parents, leaf = key.split(".")
-        group = values
-        for parent in parents:
-            group[parent] = group.get(parent) or {}  # an empty section of a file is None
-            group = group[parent]
-        group[leaf] = value
-    return validated(cls, values)
+    return validated(cls, overridden(read_yaml(path), overrides or {}))
 
 
 def build_model(config: str | Path | RunConfig, overrides: Mapping[str, Any] | None = None) -> Any:
