@@ -10,11 +10,10 @@ from pydantic import Field, model_validator
 
 from xecgnn.data.config import DataConfig
 from xecgnn.evaluation.config import EvaluationConfig
-from xecgnn.models import DecoderConfig, InpainterConfig, ModelConfig
-from xecgnn.nn.masking import MaskingConfig
-from xecgnn.nn.normalizer import BRANCH_CONSTANTS, NormalizationConfig
-from xecgnn.settings import Settings, read_yaml, validated
-from xecgnn.tasks import ReweightingConfig, TasksConfig
+from xecgnn.models.config import DecoderConfig, InpainterConfig, ModelConfig
+from xecgnn.nn.config import BRANCH_CONSTANTS, MaskingConfig, NormalizationConfig
+from xecgnn.settings import Settings, overridden, read_yaml, validated
+from xecgnn.tasks.config import ReweightingConfig, TasksConfig
 from xecgnn.training.config import CheckpointConfig, LoggingConfig, ReconstructionLossConfig, TrainingConfig
 
 __all__ = ["InpaintConfig", "PretrainConfig", "RunConfig", "TrainConfig", "build_model", "load_config"]
@@ -101,15 +100,7 @@ def load_config(
         FileNotFoundError: no such file, and no shipped config of that name.
         ConfigError: a key, type or value that is not allowed; names the key and the nearest known one.
     """
-    values = read_yaml(path)
-    for key, value in (overrides or {}).items():
-        *parents, leaf = key.split(".")
-        group = values
-        for parent in parents:
-            group[parent] = group.get(parent) or {}  # an empty section of a file is None
-            group = group[parent]
-        group[leaf] = value
-    return validated(cls, values)
+    return validated(cls, overridden(read_yaml(path), overrides or {}))
 
 
 def build_model(config: str | Path | RunConfig, overrides: Mapping[str, Any] | None = None) -> Any:
@@ -119,8 +110,10 @@ def build_model(config: str | Path | RunConfig, overrides: Mapping[str, Any] | N
     `MaskedAutoencoder` or `Inpainter`.
     """
     from xecgnn.detector import load_detector
-    from xecgnn.models import Inpainter, MaskedAutoencoder, XECModel
-    from xecgnn.tasks import build_tasks
+    from xecgnn.models.autoencoder import MaskedAutoencoder
+    from xecgnn.models.inpainter import Inpainter
+    from xecgnn.models.xec import XECModel
+    from xecgnn.tasks.registry import build_tasks
 
     if not isinstance(config, RunConfig):
         config = load_config(config, overrides)

@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
-from xecgnn.cli.command import parse_command, run_command
+from xecgnn.cli.command import command
 from xecgnn.cli.training import check_data, prepare, run_training
 from xecgnn.config import InpaintConfig, PretrainConfig, build_model
 
 __all__ = ["inpaint", "main", "reconstruct"]
 
-ConfigT = TypeVar("ConfigT", PretrainConfig, InpaintConfig)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of `xecgnn-pretrain`."""
-    description = "Train face encoders and Transformer without labels, by predicting masked sensors (FCMAE)."
-    _command(PretrainConfig, argv, "xecgnn-pretrain", description)
-
-
-def inpaint(argv: Sequence[str] | None = None) -> None:
-    """Entry point of `xecgnn-inpaint`."""
-    description = "Train a network that predicts dead sensors, for xecgnn-fill."
-    _command(InpaintConfig, argv, "xecgnn-inpaint", description)
-
-
-def _command(cls: type[ConfigT], argv: Sequence[str] | None, prog: str, description: str) -> None:
-    def command() -> None:
-        config, path = parse_command(cls, argv, prog=prog, description=description, config=True)
-        reconstruct(config, default_name=Path(path or prog).stem)
-
-    run_command(command)
-
-
 def reconstruct(config: PretrainConfig | InpaintConfig, default_name: str = "pretrain") -> Path:
     """Pretrain or train an inpainter, as the class of the settings says; returns the folder with the artifacts."""
     from xecgnn.data.dead_channels import read_dead_channels
-    from xecgnn.evaluation import evaluate_inpainting, write_sensor_predictions
+    from xecgnn.evaluation.inpainting import evaluate_inpainting
+    from xecgnn.evaluation.reconstruction import write_sensor_predictions
     from xecgnn.evaluation.reconstruction_display import write_reconstructions
     from xecgnn.evaluation.summary import sample_line
     from xecgnn.nn.masking import Masker
@@ -69,6 +45,20 @@ def reconstruct(config: PretrainConfig | InpaintConfig, default_name: str = "pre
             write_sensor_predictions(path, best, masker, data.test_dataloader())
         run.report(f"{sample_line(config.data.test_path)}\n\n{result.table}", [picture, *result.files])
     return run.folder
+
+
+main = command(
+    PretrainConfig,
+    prog="xecgnn-pretrain",
+    description="Train face encoders and Transformer without labels, by predicting masked sensors (FCMAE).",
+    config=True,
+)(reconstruct)
+inpaint = command(
+    InpaintConfig,
+    prog="xecgnn-inpaint",
+    description="Train a network that predicts dead sensors, for xecgnn-fill.",
+    config=True,
+)(reconstruct)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ class FinishedRun(NamedTuple):
 
     def report(self, text: str, files: list[Path], numbers: Mapping[str, float] | None = None) -> None:
         """Report the training, give what is drawn and the final numbers to MLflow, and say what there is to look at."""
-        from xecgnn.training.metrics import METRICS, report_run
+        from xecgnn.training.metrics.report import report_run
+        from xecgnn.training.metrics.tracker import METRICS
         from xecgnn.training.run import log_artifacts
 
         report_run(self.folder)

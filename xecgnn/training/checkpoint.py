@@ -17,9 +17,13 @@ from torch import Tensor, nn
 
 import xecgnn
 from xecgnn.detector import Detector
-from xecgnn.models import DecoderConfig, Inpainter, InpainterConfig, MaskedAutoencoder, ModelConfig, XECModel
-from xecgnn.nn import NormalizationConfig
-from xecgnn.tasks import TasksConfig, build_tasks
+from xecgnn.models.autoencoder import MaskedAutoencoder
+from xecgnn.models.config import DecoderConfig, InpainterConfig, ModelConfig
+from xecgnn.models.inpainter import Inpainter
+from xecgnn.models.xec import XECModel
+from xecgnn.nn.config import NormalizationConfig
+from xecgnn.tasks.config import TasksConfig
+from xecgnn.tasks.registry import build_tasks
 
 __all__ = ["COMMANDS", "KEY", "describe_run", "load_model", "network_state", "read_checkpoint"]
 

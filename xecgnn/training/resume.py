@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from torch import nn
 
 from xecgnn.detector import Detector
-from xecgnn.settings import ConfigError, flattened, nested, validated
+from xecgnn.settings import ConfigError, flattened, overridden, validated
 from xecgnn.training.checkpoint import COMMANDS, KEY, network_state, read_checkpoint
 
 __all__ = ["Start", "check_detector", "find_start", "load_weights"]
@@ -81,7 +81,7 @@ def _continued(config: ConfigT, checkpoint: dict[str, Any], path: Path) -> Confi
     for name, value in changed.items():
         if name != "checkpoint.resume_from":
             log.info("%s: %r from here on, %r before.", name, value, run[name])
-    return validated(type(config), nested(run | changed))
+    return validated(type(config), overridden(before.model_dump(mode="json"), changed))
 
 
 def _is_free(name: str, scheduler: str) -> bool:
