@@ -6,7 +6,7 @@ from pathlib import Path
 
 from xecgnn.cli.command import command
 from xecgnn.cli.training import check_data, prepare, run_training
-from xecgnn.config import InpaintConfig, PretrainConfig, build_model
+from xecgnn.config import InpaintConfig, PretrainConfig
 
 __all__ = ["inpaint", "main", "reconstruct"]
 
@@ -20,11 +20,11 @@ def reconstruct(config: PretrainConfig | InpaintConfig, default_name: str = "pre
     from xecgnn.nn.masking import Masker
     from xecgnn.training.checkpoint import load_model
     from xecgnn.training.data import EventDataModule
+    from xecgnn.training.kinds import build_model
     from xecgnn.training.reconstruction import ReconstructionObjective
     from xecgnn.training.run import BEST
 
-    kind = "inpainting" if isinstance(config, InpaintConfig) else "pretraining"
-    config, start = prepare(config, kind)
+    config, start = prepare(config)
     model = build_model(config)
     lists = [read_dead_channels(path, model.detector.num_sensors) for path in config.masking.dead_channels]
     masker = Masker(model.detector, config.masking, lists)
@@ -36,7 +36,7 @@ def reconstruct(config: PretrainConfig | InpaintConfig, default_name: str = "pre
     # Look at the best weights: truth, mask and reconstruction of a few events, and the errors beside the baselines'.
     if run.is_main:
         name = run.folder.name
-        best = load_model(run.folder / f"{BEST}.pth", kind=kind).to(run.device)
+        best = load_model(run.folder / f"{BEST}.pth", kind=start.kind).to(run.device)
         picture = run.folder / f"reconstruction_{name}.pdf"
         write_reconstructions(picture, best, masker, data.test_dataloader(), name)
         result = evaluate_inpainting(best, masker, data.test_dataloader(), run.folder, name)

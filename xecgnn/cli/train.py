@@ -6,7 +6,7 @@ from pathlib import Path
 
 from xecgnn.cli.command import command
 from xecgnn.cli.training import check_data, prepare, run_training
-from xecgnn.config import TrainConfig, build_model
+from xecgnn.config import TrainConfig
 from xecgnn.names import TARGETS
 
 __all__ = ["main", "train"]
@@ -18,10 +18,11 @@ def train(config: TrainConfig, default_name: str = "train") -> Path:
     from xecgnn.tasks.reweighting import SampleReweighter
     from xecgnn.training.checkpoint import load_model
     from xecgnn.training.data import EventDataModule
+    from xecgnn.training.kinds import build_model
     from xecgnn.training.objective import RegressionObjective
     from xecgnn.training.run import BEST
 
-    config, start = prepare(config, "regression")
+    config, start = prepare(config)
     model = build_model(config)
     data = EventDataModule(model.detector, config.data, config.seed, tasks=list(model.tasks))
     check_data(data, config)

@@ -45,7 +45,7 @@ class FinishedRun(NamedTuple):
         log.info("\n%s\n\nArtifacts in %s:\n%s", text, self.folder, artifacts)
 
 
-def prepare(config: ConfigT, kind: str) -> tuple[ConfigT, Start]:
+def prepare(config: ConfigT) -> tuple[ConfigT, Start]:
     """Before the network is built: where the run starts, device, memory, seed.
 
     Returns:
@@ -54,9 +54,10 @@ def prepare(config: ConfigT, kind: str) -> tuple[ConfigT, Start]:
     import lightning.pytorch as pl
 
     from xecgnn.training import run
+    from xecgnn.training.kinds import kind_of
     from xecgnn.training.resume import find_start
 
-    config, start = find_start(config, kind)
+    config, start = find_start(config, kind_of(config))
     run.pick_device(config.training.device)
     run.reuse_freed_memory()
     pl.seed_everything(config.seed, verbose=False)
