@@ -10,9 +10,10 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from xecgnn.cli.command import parse_command, run_command
+from xecgnn.evaluation.config import Style
 from xecgnn.settings import Settings, read_yaml
 
-__all__ = ["ReportConfig", "main", "report"]
+__all__ = ["ReportConfig", "main", "report_folder"]
 
 log = logging.getLogger("xecgnn.report")
 
@@ -21,6 +22,8 @@ class ReportConfig(Settings):
     """Which runs."""
 
     runs: CliPositionalArg[list[Path]] = Field(description="folders of runs; plots in them are replaced, data are not")
+    style: Style = Field("screen", description="how plots look: screen, or paper (white, for print)")
+    panels: bool = Field(False, description="also a PDF of each panel with its points as CSV, in panels/")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -33,27 +36,24 @@ def main(argv: Sequence[str] | None = None) -> None:
             if not file.is_file() or "training" not in read_yaml(file):
                 raise ValueError(f"{file.parent} is not the folder of a run: no settings of a training in {file}")
         for folder in config.runs:
-            report(folder)
+            report_folder(folder, config.style, config.panels)
 
     run_command(command)
 
 
-def report(folder: Path) -> None:
+def report_folder(folder: Path, style: Style = "screen", panels: bool = False) -> None:
     """Draw what the folder of a run has data for; what is missing is told in a line of the log."""
-    from xecgnn.evaluation.report import report_evaluation
-    from xecgnn.training.metrics import report_run
+    from xecgnn.evaluation.report import report
+    from xecgnn.evaluation.runs import EvaluatedRun, open_run
 
-    files: list[Path] = []
-    if "tasks" in read_yaml(folder / "config.yaml"):
-        try:
-            table, files, _ = report_evaluation(folder)
-            log.info("%s\n\n%s\n", folder, table)
-        except (OSError, ValueError) as error:
-            log.warning("%s", error)
-    else:
+    run = open_run(folder)
+    if not isinstance(run, EvaluatedRun):
         data = ", ".join(path.name for path in sorted(folder.iterdir()) if path.suffix in (".csv", ".root"))
         log.info("%s predicts sensors: only its training is drawn again; its data: %s", folder, data or "none")
-    log.info("%s", "\n".join(f"  {path}" for path in [*files, *report_run(folder)]))
+    found = report(run, style, panels)
+    if found.table:
+        log.info("%s\n\n%s\n", folder, found.table)
+    log.info("%s", "\n".join(f"  {path}" for path in found.files))
 
 
 if __name__ == "__main__":

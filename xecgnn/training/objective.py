@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
-from xecgnn.evaluation.run_history import SIGNED
+from xecgnn.evaluation.ranking import SIGNED
 from xecgnn.models import XECModel
 from xecgnn.tasks import SampleReweighter
 from xecgnn.training.reduction import mean_over_ranks
