@@ -8,6 +8,7 @@ from xecgnn.models.encoder import Encoder
 from xecgnn.models.fusion import FusionTransformer
 from xecgnn.models.head import Head
 from xecgnn.models.inpainter import Inpainter, InpainterConfig
+from xecgnn.models.masked import predict_masked
 from xecgnn.models.xec import XECModel
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "MaskedAutoencoder",
     "ModelConfig",
     "XECModel",
+    "predict_masked",
 ]

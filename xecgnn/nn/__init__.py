@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xecgnn.nn.block import GRN, Block, DropPath, Resample
 from xecgnn.nn.face_encoder import HexEncoder, LatticeEncoder
+from xecgnn.nn.faces import Faces
 from xecgnn.nn.hex_conv import HexConv
 from xecgnn.nn.lattice_conv import LatticeConv
 from xecgnn.nn.masking import Masker, MaskingConfig, TimeMaskingConfig
@@ -17,6 +18,7 @@ __all__ = [
     "GRN",
     "Block",
     "DropPath",
+    "Faces",
     "GridPool",
     "HexConv",
     "HexEncoder",
