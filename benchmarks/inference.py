@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from xecgnn.config import InpaintConfig, TrainConfig, build_model
+from xecgnn.config import InpaintConfig, TrainConfig
 from xecgnn.data import EventArrays, Readings, TreeWriter
 from xecgnn.data.writer import layout_of
 from xecgnn.detector import load_detector
@@ -32,6 +32,7 @@ from xecgnn.inference import FillConfig, InferConfig, fill_file, load_predictor,
 from xecgnn.names import FEATURES
 from xecgnn.simulation import simulate_events
 from xecgnn.training.checkpoint import KEY, PREFIX, describe_run, load_model
+from xecgnn.training.kinds import build_model
 
 SIMULATED = 500  # events that are simulated, and repeated
 BATCH = 8  # of both, the default of the commands on a CPU

@@ -10,7 +10,7 @@ import uproot
 from torch import Tensor, nn
 
 from xecgnn.cli.fill import main
-from xecgnn.config import InpaintConfig, build_model
+from xecgnn.config import InpaintConfig
 from xecgnn.data import Readings, TreeWriter
 from xecgnn.data.parts import read_portions
 from xecgnn.data.writer import layout_of
@@ -19,6 +19,7 @@ from xecgnn.inference import FillConfig, fill_file, stream
 from xecgnn.names import INVALID_LIMIT, INVALID_VALUE
 from xecgnn.simulation import simulate_events
 from xecgnn.training.checkpoint import load_model
+from xecgnn.training.kinds import build_model
 
 DEAD = [0, 5, 17, 100, 150, 211]
 THRESHOLD = 100.0

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from xecgnn.config import build_model, load_config
+from xecgnn.config import load_config
 from xecgnn.data import EventArrays, Readings, TreeWriter, read_events
 from xecgnn.tasks import SampleReweighter
+from xecgnn.training.kinds import build_model
 from xecgnn.training.objective import RegressionObjective
 
 BATCH = 16

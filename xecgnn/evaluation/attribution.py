@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xecgnn.data.batch import Readings
-from xecgnn.models import XECModel
+from xecgnn.models.xec import XECModel
 
 __all__ = ["STEPS", "Attribution"]
 

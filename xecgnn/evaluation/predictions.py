@@ -16,7 +16,7 @@ from xecgnn.evaluation.light import Light
 from xecgnn.evaluation.photon import LOSS
 from xecgnn.names import BRANCHES, TARGETS
 from xecgnn.output import completed
-from xecgnn.tasks import Task
+from xecgnn.tasks.task import Task
 
 __all__ = ["NETWORK", "Columns", "ValidationSample", "baseline_branch", "event_losses", "write_csv", "write_root"]
 

@@ -14,7 +14,9 @@ from xecgnn.data.config import ReaderConfig
 from xecgnn.data.reader import TreeReader, event_keys
 from xecgnn.evaluation.predictions import NETWORK
 from xecgnn.names import BRANCHES, IDENTIFIERS, SENSOR, TARGETS, TREE, is_valid
-from xecgnn.tasks import Task, TasksConfig, build_tasks
+from xecgnn.tasks.config import TasksConfig
+from xecgnn.tasks.registry import build_tasks
+from xecgnn.tasks.task import Task
 
 __all__ = ["PredictedSample", "load_sample"]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xecgnn.evaluation.photon import LOSS
 from xecgnn.evaluation.predictions import Columns, write_root
-from xecgnn.models import XECModel
+from xecgnn.models.xec import XECModel
 from xecgnn.names import FEATURES, INVALID_VALUE
 
 __all__ = ["WorstEvents"]

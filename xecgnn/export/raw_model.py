@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from xecgnn.data.batch import Readings
 from xecgnn.detector import Detector
-from xecgnn.models import Inpainter, XECModel
+from xecgnn.models.inpainter import Inpainter
+from xecgnn.models.xec import XECModel
 from xecgnn.names import BRANCHES, FEATURES
 
 __all__ = ["READINGS", "TOKENS", "RawModel"]
