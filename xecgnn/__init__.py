@@ -14,7 +14,7 @@ _PUBLIC = {
     "build_batch": "data",
     "simulate_events": "simulation",
     "load_config": "config",
-    "build_model": "config",
+    "build_model": "training.kinds",
     "load_model": "training",
 }
 

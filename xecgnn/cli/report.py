@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
-from xecgnn.cli.command import parse_command, run_command
+from xecgnn.cli.command import command
 from xecgnn.evaluation.config import Style
 from xecgnn.settings import Settings, read_yaml
 
@@ -26,19 +25,19 @@ class ReportConfig(Settings):
     panels: bool = Field(False, description="also a PDF of each panel with its points as CSV, in panels/")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+@command(
+    ReportConfig,
+    prog="xecgnn-report",
+    description="Print the table of each run, draw its plots and write its training report, from its folder alone.",
+    usage="RUN [RUN ...]",
+)
+def main(config: ReportConfig) -> None:
     """Entry point of `xecgnn-report`."""
-    text = "Print the table of each run, draw its plots and write its training report, from its folder alone."
-
-    def command() -> None:
-        config, _ = parse_command(ReportConfig, argv, prog="xecgnn-report", description=text, usage="RUN [RUN ...]")
-        for file in [folder / "config.yaml" for folder in config.runs]:
-            if not file.is_file() or "training" not in read_yaml(file):
-                raise ValueError(f"{file.parent} is not the folder of a run: no settings of a training in {file}")
-        for folder in config.runs:
-            report_folder(folder, config.style, config.panels)
-
-    run_command(command)
+    for file in [folder / "config.yaml" for folder in config.runs]:
+        if not file.is_file() or "training" not in read_yaml(file):
+            raise ValueError(f"{file.parent} is not the folder of a run: no settings of a training in {file}")
+    for folder in config.runs:
+        report_folder(folder, config.style, config.panels)
 
 
 def report_folder(folder: Path, style: Style = "screen", panels: bool = False) -> None:

@@ -7,16 +7,15 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
+from xecgnn.data.config import CompressionName
 from xecgnn.names import TREE
 from xecgnn.output import completed
 
-__all__ = ["BASKET_EVENTS", "CompressionName", "TreeWriter", "layout_of"]
-
-CompressionName = Literal["zstd", "lz4", "zlib", "none"]
+__all__ = ["BASKET_EVENTS", "TreeWriter", "layout_of"]
 
 # A reading of all sensors is 19 kB per event: at ROOT's default basket size every event would be a basket of its own.
 BASKET_EVENTS = 500

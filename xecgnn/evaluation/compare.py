@@ -18,7 +18,8 @@ from xecgnn.evaluation.ranking import is_ranked
 from xecgnn.evaluation.runs import METRICS, METRICS_TABLE, Run
 from xecgnn.output import check_new
 from xecgnn.table import Table
-from xecgnn.tasks import TASKS, TasksConfig, build_tasks
+from xecgnn.tasks.config import TasksConfig
+from xecgnn.tasks.registry import TASKS, build_tasks
 
 __all__ = ["Comparison", "compare_runs", "differing_settings"]
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from xecgnn.estimate import QUANTILE, TAIL, Estimate, fraction, mean, quantile, rms, skewness, tail
-from xecgnn.tasks import Axis, Task
+from xecgnn.tasks.axes import Axis
+from xecgnn.tasks.task import Task
 
 __all__ = ["Estimates", "Method", "build_methods", "logged_metrics", "measure", "measure_pull", "pull_axes", "pulls",
            "usable_events"]  # fmt: skip

@@ -15,8 +15,8 @@ from xecgnn.evaluation.config import EvaluationConfig
 from xecgnn.evaluation.predictions import ValidationSample, write_csv, write_root
 from xecgnn.evaluation.runs import EvaluatedRun
 from xecgnn.evaluation.worst import WorstEvents
-from xecgnn.models import XECModel
-from xecgnn.tasks import Task
+from xecgnn.models.xec import XECModel
+from xecgnn.tasks.task import Task
 
 __all__ = ["evaluate_run", "fit_on_batches"]
 
@@ -49,14 +49,14 @@ def evaluate_run(
     tasks = {name: model.task(name) for name in model.tasks}
     summarize = LightSummary(model.detector, float(model.encoder.normalizer.npho_threshold))
     sample = ValidationSample(tasks, fit_on_batches(tasks, summarize, training))
-    worst = WorstEvents(config.worst_events, model.detector)
+    worst = WorstEvents(config.worst_events)
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
     with torch.no_grad():
         for batch in events:
             batch = batch.to(device)
-            worst.add(batch.x_dict, sample.add(batch, model.raw_outputs(batch), summarize(batch)))
+            worst.add(batch.x, sample.add(batch, model.raw_outputs(batch), summarize(batch)))
 
     columns = sample.columns
     files = [run.file("csv"), run.file("predictions")]
@@ -87,7 +87,7 @@ def fit_on_batches(
     for batch in batches:
         lights.append(summarize(batch))
         targets.append({name: batch.y[name].cpu().numpy() for name in tasks})
-        events += batch.num_graphs
+        events += len(batch)
         if events >= max_events:
             break
     if not lights:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from xecgnn.config import FORMAT
 from xecgnn.evaluation.ranking import penalty
 from xecgnn.settings import flattened, read_yaml, validated
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:  # a comparison of curves needs none of these
     from xecgnn.detector import Detector
     from xecgnn.evaluation.attribution.saliency import Saliency
     from xecgnn.evaluation.sample import Columns, PredictedSample
-    from xecgnn.tasks import Task
+    from xecgnn.tasks.task import Task
 
 __all__ = ["METRICS", "EvaluatedRun", "History", "Run", "RunFolder", "curves", "open_run", "read_metrics", "read_run"]
 
@@ -48,6 +49,8 @@ class RunFolder:
         self.path = Path(path)
         self.settings: Mapping[str, Any] = read_yaml(self.path / SETTINGS) if settings is None else settings
         self.name: str = self.settings.get("run_name") or self.path.resolve().name
+        if self.settings.get("format", FORMAT) != FORMAT:
+            raise ValueError(f"{path}: a run of format {self.settings['format']}, allowed: {FORMAT}; use its xecgnn")
 
     def file(self, what: str) -> Path:
         """A file by its key in FILES."""
@@ -85,7 +88,8 @@ class EvaluatedRun(RunFolder):
 
     @cached_property
     def tasks(self) -> dict[str, Task]:
-        from xecgnn.tasks import TasksConfig, build_tasks
+        from xecgnn.tasks.config import TasksConfig
+        from xecgnn.tasks.registry import build_tasks
 
         built = build_tasks(validated(TasksConfig, self.settings.get("tasks", {})))
         return cast("dict[str, Task]", dict(built.items()))

@@ -15,7 +15,9 @@ from xecgnn.data.reader import TreeReader, event_keys
 from xecgnn.evaluation.measures import usable_events
 from xecgnn.evaluation.predictions import NETWORK, baseline_branch
 from xecgnn.names import BRANCHES, FEATURES, IDENTIFIERS, SENSOR, TARGETS, TREE, is_valid
-from xecgnn.tasks import Task, TasksConfig, build_tasks
+from xecgnn.tasks.config import TasksConfig
+from xecgnn.tasks.registry import build_tasks
+from xecgnn.tasks.task import Task
 
 __all__ = ["PredictedSample", "drawable_tasks", "load_sample", "read_predictions", "read_single_events"]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from xecgnn.evaluation.measures import logged_metrics, measure, usable_events
 from xecgnn.evaluation.ranking import penalty
 from xecgnn.table import Table, number
-from xecgnn.tasks import Task
+from xecgnn.tasks.task import Task
 
 __all__ = ["sample_line", "summary_table"]
 

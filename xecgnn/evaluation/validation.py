@@ -29,7 +29,7 @@ from xecgnn.evaluation.sample import PredictedSample, load_sample
 from xecgnn.names import TREE
 from xecgnn.output import check_new
 from xecgnn.table import Table
-from xecgnn.tasks import Task
+from xecgnn.tasks.task import Task
 
 __all__ = ["TaskMeasures", "Validation", "measure_sample", "validate"]
 

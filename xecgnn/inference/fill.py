@@ -10,18 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 
+from xecgnn.data.batch import Readings
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.dead_channels import read_dead_channels
 from xecgnn.data.reader import TreeReader
-from xecgnn.inference.faces import join_faces, split_faces
+from xecgnn.inference.config import FillConfig
 from xecgnn.inference.stream import Columns, Job, file_hash, run_job
-from xecgnn.names import FEATURES, INVALID_VALUE, NPHO, RELATIVE_NPHO, RELATIVE_TIME, TIME, TREE, is_valid
+from xecgnn.names import FEATURES, INVALID_VALUE, NPHO, RELATIVE_NPHO, RELATIVE_TIME, TIME, is_valid
 from xecgnn.output import check_new
-from xecgnn.settings import Settings
 
-__all__ = ["FILLED", "FillConfig", "fill_file"]
+__all__ = ["FILLED", "fill_file"]
 
 log = logging.getLogger(__name__)
 
@@ -32,19 +31,6 @@ RATIO = {NPHO: RELATIVE_NPHO, RELATIVE_NPHO: NPHO}  # proportional within an eve
 OFFSET = {RELATIVE_TIME: TIME, TIME: RELATIVE_TIME}  # shifted within an event
 
 Mask = NDArray[np.bool_]
-
-
-class FillConfig(Settings):
-    """Settings of `xecgnn-fill`."""
-
-    checkpoint: Path = Field(description="checkpoint of xecgnn-inpaint")
-    input: Path = Field(description="ROOT file to fill")
-    output: Path = Field(description="ROOT file to write")
-    dead_channels: Path | None = Field(
-        None, description="text file with the ids of sensors to fill whatever they read, # for comments"
-    )
-    tree: str = Field(TREE, description="name of the tree in the input")
-    batch: int | None = Field(None, ge=1, description="events per call of the network (null: 8 on a CPU, 128 on a GPU)")
 
 
 def fill_file(config: FillConfig) -> Path:
@@ -132,11 +118,9 @@ class _Fill:
         x = np.stack([batch[name].astype(np.float32) for name in (self.npho, self.time)], -1)  # [B, S, 2]
         dead = self.dead.expand(len(x), -1).to(self.device)
         with torch.inference_mode():
-            readings = split_faces(self.detector, torch.from_numpy(x).to(self.device))
-            readings, mask = self.model.fill(readings, split_faces(self.detector, dead))
-            npho, time = join_faces(self.detector, readings).cpu().numpy().transpose(2, 0, 1)
-            filled = join_faces(self.detector, mask).cpu().numpy()
-        filled = filled & is_valid(npho)  # a prediction that overflows fills nothing
+            readings, mask = self.model.fill(Readings(torch.from_numpy(x).to(self.device)), dead)
+            npho, time = readings.cpu().numpy().transpose(2, 0, 1)
+        filled = mask.cpu().numpy() & is_valid(npho)  # a prediction that overflows fills nothing
         return npho, np.where(is_valid(time), time, np.float32(INVALID_VALUE)), filled
 
 

@@ -10,38 +10,25 @@ from typing import cast
 
 import numpy as np
 import torch
-from pydantic import Field
 
-from xecgnn.data.config import Paths, ReaderConfig
+from xecgnn.data.config import ReaderConfig
 from xecgnn.data.files import OPTIONAL, common_columns, scan_files
 from xecgnn.data.parts import read_portions
 from xecgnn.data.reader import TreeReader
 from xecgnn.data.writer import layout_of
 from xecgnn.evaluation.predictions import write_csv
+from xecgnn.inference.config import InferConfig
 from xecgnn.inference.predictor import Predictor, load_predictor
 from xecgnn.inference.stream import Columns, Job, file_hash, run_job
-from xecgnn.names import BRANCHES, FEATURES, IDENTIFIERS, NPHO, RELATIVE_TIME, TARGETS, UNKNOWN_CLASS, is_valid
+from xecgnn.names import BRANCHES, FEATURES, IDENTIFIERS, TARGETS, UNKNOWN_CLASS, is_valid
 from xecgnn.output import check_new
-from xecgnn.tasks import Task, TasksConfig, build_tasks
+from xecgnn.tasks.config import TasksConfig
+from xecgnn.tasks.registry import build_tasks
+from xecgnn.tasks.task import Task
 
-__all__ = ["InferConfig", "predict_files"]
+__all__ = ["predict_files"]
 
 log = logging.getLogger(__name__)
-
-
-class InferConfig(ReaderConfig):
-    """Settings of `xecgnn-infer`."""
-
-    onnx: Path = Field(description="model: ONNX file of xecgnn-export, or checkpoint of xecgnn-train")
-    input: Paths = Field(description="ROOT files: names, globs or directories")
-    output: Path = Field(description="ROOT file to write")
-    csv: Path | None = Field(None, description="CSV file to write beside it")
-    batch: int | None = Field(None, ge=1, description="events per call of the network (null: 8 on a CPU, 128 on a GPU)")
-    copy_branches: list[str] = Field([], description="further branches to copy, for example another reconstruction's")
-    npho_branch: str = Field(NPHO, description="branch read as npho, if not the one that the network was trained with")
-    time_branch: str = Field(
-        RELATIVE_TIME, description="branch read as relative_time (s), if not the one of the training"
-    )
 
 
 def predict_files(config: InferConfig) -> Path:

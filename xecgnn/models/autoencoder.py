@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
+from xecgnn.data.batch import Readings
 from xecgnn.detector import Detector
-from xecgnn.models.config import ModelConfig
+from xecgnn.models.config import DecoderConfig, ModelConfig
 from xecgnn.models.encoder import Encoder
-from xecgnn.models.fusion import FusionTransformer
+from xecgnn.models.masked import ReconstructionNetwork
 from xecgnn.models.readout import SensorReadout, TokenGrid, first_lattices, fused_tokens, hex_topologies
 from xecgnn.names import HEX, LATTICE
 from xecgnn.nn.block import Block
+from xecgnn.nn.config import NormalizationConfig
 from xecgnn.nn.face_encoder import WINDOW, FaceEncoder
 from xecgnn.nn.hex_conv import HexConv
 from xecgnn.nn.lattice_conv import LatticeConv
-from xecgnn.nn.normalizer import NormalizationConfig
 from xecgnn.nn.topology import LatticeTopology
-from xecgnn.settings import Settings
 
-__all__ = ["Decoder", "DecoderConfig", "MaskedAutoencoder"]
+__all__ = ["Decoder", "MaskedAutoencoder"]
 
 Nodes = dict[str, Tensor]  # by node type
 PATCH = 4  # a node of the decoder's lattices stands for PATCH x PATCH nodes
-
-
-class DecoderConfig(Settings):
-    """Sizes of the decoder, and what it restores."""
-
-    decoder_dim: int = Field(128, ge=4, multiple_of=4, description="channels")
-    depth: int = Field(1, ge=0, description="blocks, ConvNeXt on lattices and HexNeXt on hexagonal faces")
-    predict_channels: tuple[Literal["npho"], Literal["relative_time"]] | tuple[Literal["npho"]] = Field(
-        ("npho", "relative_time"), description="readings that are restored"
-    )
 
 
 class Decoder(nn.Module):
@@ -98,7 +86,7 @@ class Decoder(nn.Module):
         return x.reshape(-1, rows * PATCH, cols * PATCH, x.size(-1))[:, :height, :width].flatten(0, 2)
 
 
-class MaskedAutoencoder(nn.Module):
+class MaskedAutoencoder(ReconstructionNetwork):
     """Face encoders -> Transformer -> decoder; hidden sensors influence nothing.
 
     Args:
@@ -108,22 +96,21 @@ class MaskedAutoencoder(nn.Module):
         decoder: sizes of the decoder.
     """
 
-    hides_invalid: ClassVar = False  # the regression that follows sees the sentinel of invalid sensors too
+    hides_invalid: ClassVar[bool] = False  # the regression that follows sees the sentinel of invalid sensors too
 
     def __init__(
         self, detector: Detector, model: ModelConfig, normalization: NormalizationConfig, decoder: DecoderConfig
     ) -> None:
-        super().__init__()
-        self.detector, self.channels = detector, decoder.predict_channels
-        self.encoder = Encoder(detector, model, normalization)
-        self.fusion = FusionTransformer(model, self.encoder.token_centers)
+        super().__init__(detector, model, normalization)
+        self.channels = decoder.predict_channels
         self.decoder = Decoder(detector, self.encoder, decoder)
 
-    def forward(self, readings: Mapping[str, Tensor], visible: Mapping[str, Tensor] | None = None) -> Nodes:
-        """Normalised predictions (B * N, C) of each face, in the order of `predict_channels`.
+    def forward(self, batch: Readings, visible: Tensor | None = None) -> Tensor:
+        """Normalised predictions (B, S, C), in the order of `predict_channels`.
 
         Args:
-            readings: raw (npho, relative_time), (B * N, 2) for each face.
-            visible: (B * N,) bool for each face, True = the network may see it; None: all of them.
+            batch: raw readings.
+            visible: (B, S) bool, True = the network may see it; None: all of them.
         """
-        return self.decoder(fused_tokens(self.encoder, self.fusion, readings, visible))
+        decoded = self.decoder(fused_tokens(self.encoder, self.fusion, batch.x, visible))
+        return self.encoder.faces.join(decoded)

@@ -55,8 +55,8 @@ def respond(
 ) -> Generator[EventArrays]:
     """Events of the blocks 0 to num_blocks - 1 that `make` makes, in order and in pieces.
 
-    With more than one, `workers` processes do the work, but for `make` with `make_here`. Threads would not help: half of
-    it are short calls of NumPy, for which they would hand the interpreter to each other without end.
+    With more than one, `workers` processes do the work, but for `make` with `make_here`. Threads would not help: half
+    of it are short calls of NumPy, for which they would hand the interpreter to each other without end.
     """
     numbers = (number for number in range(num_blocks))
     if workers == 1:

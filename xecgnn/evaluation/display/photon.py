@@ -13,7 +13,9 @@ from xecgnn.detector import angles_to_direction
 from xecgnn.estimate import QUANTILE
 from xecgnn.names import IDENTIFIERS, TARGETS
 from xecgnn.table import number
-from xecgnn.tasks import AXES, TASKS, Task
+from xecgnn.tasks.axes import AXES
+from xecgnn.tasks.registry import TASKS
+from xecgnn.tasks.task import Task
 
 __all__ = ["LOSS", "PREDICTED", "Photon", "badness", "describe", "known"]
 

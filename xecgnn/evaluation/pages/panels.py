@@ -15,7 +15,7 @@ from xecgnn.evaluation.measures import Method
 from xecgnn.evaluation.pages.page import DASHES, GREY, LOOKS, RED
 from xecgnn.evaluation.pages.profile import Profile, errorbars
 from xecgnn.table import number
-from xecgnn.tasks import Axis
+from xecgnn.tasks.axes import Axis
 
 __all__ = [
     "confusion",

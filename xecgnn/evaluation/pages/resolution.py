@@ -15,7 +15,8 @@ from xecgnn.evaluation.pages import panels
 from xecgnn.evaluation.pages.page import new_page
 from xecgnn.evaluation.pages.profile import bins, profile
 from xecgnn.names import UNKNOWN_CLASS
-from xecgnn.tasks import AXES, Axis, Task
+from xecgnn.tasks.axes import AXES, Axis
+from xecgnn.tasks.task import Task
 
 __all__ = ["ABSCISSAE", "resolution_pages"]
 

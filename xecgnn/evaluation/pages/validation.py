@@ -26,7 +26,8 @@ from xecgnn.evaluation.pages.profile import bins, errorbars, profile
 from xecgnn.evaluation.pages.resolution import ABSCISSAE, resolution_pages
 from xecgnn.evaluation.sample import PredictedSample
 from xecgnn.table import number
-from xecgnn.tasks import AXES, Axis, Task
+from xecgnn.tasks.axes import AXES, Axis
+from xecgnn.tasks.task import Task
 
 __all__ = ["validation_pages"]
 

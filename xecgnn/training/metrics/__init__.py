@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from xecgnn.lazy import lazy_names
 
-# Resolved on first use: the pictures need matplotlib and the callback Lightning, the tracker neither.
 _PUBLIC = {
     "EpochMetrics": "tracker",
     "METRICS": "tracker",
@@ -16,10 +14,5 @@ _PUBLIC = {
     "generate_report": "report",
 }
 
-__all__ = list(_PUBLIC)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; public names: {', '.join(__all__)}")
-    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+__all__ = [*_PUBLIC]
+__getattr__, __dir__ = lazy_names(__name__, _PUBLIC)
