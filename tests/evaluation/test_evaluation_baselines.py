@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from xecgnn.data import build_batch
+from xecgnn.data import Readings
 from xecgnn.data.events import EventArrays
 from xecgnn.evaluation import LightSummary, fit_baselines
-from xecgnn.evaluation.summary import measure
+from xecgnn.evaluation.measures import logged_metrics, measure
 from xecgnn.names import INVALID_VALUE, TARGETS
 from xecgnn.simulation import simulate_events
 from xecgnn.tasks import TASKS, TasksConfig, build_tasks
@@ -19,7 +19,11 @@ TASK = build_tasks(TasksConfig(**{name: {"enabled": True} for name in TASKS}))
 def light_of(detector, npho, time=None, threshold=100.0):
     time = np.full_like(npho, 1e-8) if time is None else time
     events = EventArrays({"npho": npho, "relative_time": time})
-    return LightSummary(detector, threshold)(build_batch(detector, events, edges=False))
+    return LightSummary(detector, threshold)(Readings.of(events))
+
+
+def metrics(task, predictions, target):
+    return {title: logged_metrics(task, found) for title, found in measure(task, predictions, target).items()}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,7 @@ def sample(mini):
     halves = []
     for part in (events[:800], events[800:]):
         targets = {name: part[branch] for name, branch in TARGETS.items()}
-        halves.append((LightSummary(mini)(build_batch(mini, part, edges=False)), targets))
+        halves.append((LightSummary(mini)(Readings.of(part)), targets))
     return halves
 
 
@@ -97,7 +101,7 @@ def test_baselines_beat_the_trivial_ones_on_simulated_events(sample):
         ("uvwFI", "light spot", "training mean", "w_rms", 0.9),
     ]:
         predictions = {title: baseline.predict(val_light) for title, baseline in baselines[name].items()}
-        measured = measure(TASK[name], predictions, val_targets[name])
+        measured = metrics(TASK[name], predictions, val_targets[name])
         assert measured[better][key] < factor * measured[trivial][key], name
         assert predictions[better].shape == (800, TASK[name].width)
 
@@ -131,10 +135,10 @@ def test_the_vertex_line_points_from_the_target_through_the_light_spot(meg2):
     """Good for photons of the target, bad for those of anywhere: the surface normal is the other way round."""
     for sample, better, worse, ratio in (("signal", "vertex line", "surface normal", 3.0), ("uniform", *UNIFORM, 1.0)):
         events = simulate_events(meg2, 400, sample=sample, seed=3)
-        light = LightSummary(meg2)(build_batch(meg2, events, edges=False))
+        light = LightSummary(meg2)(Readings.of(events))
         fitted = fit_baselines({"angle": TASK["angle"]}, light, {"angle": events.emiAng})["angle"]
         predictions = {title: baseline.predict(light) for title, baseline in fitted.items()}
-        measured = {k: v["resolution_deg"] for k, v in measure(TASK["angle"], predictions, events.emiAng).items()}
+        measured = {k: v["resolution_deg"] for k, v in metrics(TASK["angle"], predictions, events.emiAng).items()}
         assert ratio * measured[better] < measured[worse]
         assert measured["vertex line"] < 5 or sample == "uniform"
 

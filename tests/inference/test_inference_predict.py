@@ -9,7 +9,7 @@ import torch
 import uproot
 
 from xecgnn.cli.infer import main
-from xecgnn.data import TreeWriter, build_batch, read_events
+from xecgnn.data import Readings, TreeWriter, read_events
 from xecgnn.data.parts import read_portions
 from xecgnn.data.writer import layout_of
 from xecgnn.export.metadata import weights_hash
@@ -57,7 +57,7 @@ def test_everything_an_analyst_needs(checkpoint: Path, network: XECModel, train_
     )
     events = read_events(train_files)
     with torch.no_grad():
-        expected = network(build_batch(network.detector, events))
+        expected = network(Readings.of(events))
     columns = columns_of(output)
     predicted = ["pred_emiAng", "sigma_emiAng", "pred_energyTruth", "pred_n_gamma"]
     truth = ["emiAng", "emiVec", "energyTruth", "edepTruth", "centroidTruth", "timeTruth"]

@@ -55,7 +55,7 @@ def main(config: DisplayConfig) -> None:
     if config.output.suffix.lower() not in FORMATS:
         raise ValueError(f"--output {config.output} ends in {config.output.suffix!r}; allowed: {', '.join(FORMATS)}")
     from xecgnn.detector import load_detector
-    from xecgnn.evaluation.display_file import write_display
+    from xecgnn.evaluation.display.write import write_display
     from xecgnn.evaluation.lookup import EventLookup
 
     detector = load_detector(config.detector)

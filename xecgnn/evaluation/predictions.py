@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xecgnn.evaluation.baselines import Baseline
-from xecgnn.evaluation.light import Light
-from xecgnn.evaluation.photon import LOSS
-from xecgnn.names import BRANCHES, IDENTIFIERS, TARGETS
+from xecgnn.evaluation.baselines.light import Light
+from xecgnn.evaluation.baselines.targets import Baseline
+from xecgnn.evaluation.display.photon import LOSS
+from xecgnn.names import BRANCHES, TARGETS
 from xecgnn.output import completed
 from xecgnn.tasks.task import Task
 
@@ -48,7 +48,7 @@ class ValidationSample:
 
         Returns the columns of this batch.
         """
-        columns = {name: batch[name] for name in IDENTIFIERS if name in batch}
+        columns = batch.identifiers
         columns |= {branch: batch.y[name] for name, branch in TARGETS.items() if name in batch.y}
         arrays = {name: _column(values.cpu().numpy(), BRANCHES[name].dtype) for name, values in columns.items()}
         arrays[LOSS] = event_losses(self.tasks, raw, batch.y).cpu().numpy()
