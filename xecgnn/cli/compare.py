@@ -9,14 +9,14 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from xecgnn.cli.command import command
-from xecgnn.settings import Settings
+from xecgnn.plugins import PluginSettings
 
 __all__ = ["CompareConfig", "main"]
 
 log = logging.getLogger("xecgnn.compare")
 
 
-class CompareConfig(Settings):
+class CompareConfig(PluginSettings):
     """Which runs, and by what."""
 
     runs: CliPositionalArg[list[str]] = Field(description="folders of runs, or their names or ids in MLflow")

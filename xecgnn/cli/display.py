@@ -13,7 +13,7 @@ from xecgnn.cli.command import command
 from xecgnn.data.config import ReaderConfig
 from xecgnn.names import NPHO, RELATIVE_TIME, TREE
 from xecgnn.output import check_new
-from xecgnn.settings import Settings
+from xecgnn.plugins import PluginSettings
 
 __all__ = ["DisplayConfig", "main"]
 
@@ -22,7 +22,7 @@ log = logging.getLogger("xecgnn.display")
 FORMATS = (".pdf", ".png", ".html")
 
 
-class DisplayConfig(Settings):
+class DisplayConfig(PluginSettings):
     """Which events, from which files, and how they are drawn."""
 
     data: CliPositionalArg[list[str]] = Field(description="data files: names, globs or directories")

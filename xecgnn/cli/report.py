@@ -9,15 +9,17 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from xecgnn.cli.command import command
+from xecgnn.config import check_format
 from xecgnn.evaluation.config import Style
-from xecgnn.settings import Settings, read_yaml
+from xecgnn.plugins import PluginSettings, check_plugins
+from xecgnn.settings import read_yaml
 
 __all__ = ["ReportConfig", "main", "report_folder"]
 
 log = logging.getLogger("xecgnn.report")
 
 
-class ReportConfig(Settings):
+class ReportConfig(PluginSettings):
     """Which runs."""
 
     runs: CliPositionalArg[list[Path]] = Field(description="folders of runs; plots in them are replaced, data are not")
@@ -33,9 +35,13 @@ class ReportConfig(Settings):
 )
 def main(config: ReportConfig) -> None:
     """Entry point of `xecgnn-report`."""
-    for file in [folder / "config.yaml" for folder in config.runs]:
-        if not file.is_file() or "training" not in read_yaml(file):
-            raise ValueError(f"{file.parent} is not the folder of a run: no settings of a training in {file}")
+    for folder in config.runs:
+        file = folder / "config.yaml"
+        run = read_yaml(file) if file.is_file() else {}
+        if "training" not in run:
+            raise ValueError(f"{folder} is not the folder of a run: no settings of a training in {file}")
+        check_format(run, folder)
+        check_plugins(run.get("plugins", []), folder)
     for folder in config.runs:
         report_folder(folder, config.style, config.panels)
 

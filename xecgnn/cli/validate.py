@@ -10,14 +10,14 @@ from pydantic import Field
 from xecgnn.cli.command import command
 from xecgnn.evaluation.config import Style
 from xecgnn.names import TREE
-from xecgnn.settings import Settings
+from xecgnn.plugins import PluginSettings
 
 __all__ = ["ValidateConfig", "main"]
 
 log = logging.getLogger("xecgnn.validate")
 
 
-class ValidateConfig(Settings):
+class ValidateConfig(PluginSettings):
     """What to look at, what to compare it with, and where the findings go."""
 
     input: Path = Field(description="ROOT file of xecgnn-infer or of a training (validation_results_*.root)")
