@@ -13,8 +13,8 @@ import xecgnn
 
 PACKAGE = Path(xecgnn.__file__).parent
 # Components in the order in which an event meets them; `data` and `nn` are siblings and do not know each other.
-ORDER = ["lazy", "names", "output", "settings", "workers", "detector", "data", "simulation", "nn", "tasks", "models"]
-ORDER += ["evaluation", "training", "export", "inference", "config", "cli"]
+ORDER = ["lazy", "schema", "names", "output", "settings", "workers", "detector", "data", "simulation", "nn", "tasks"]
+ORDER += ["models", "evaluation", "training", "export", "inference", "config", "cli"]
 SIBLINGS = {("nn", "data"), ("nn", "simulation")}
 
 

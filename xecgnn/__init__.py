@@ -9,8 +9,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Detector": "detector",
     "load_detector": "detector",
-    "EventArrays": "data",
-    "read_events": "data",
+    "Events": "data",
     "build_batch": "data",
     "simulate_events": "simulation",
     "load_config": "config",

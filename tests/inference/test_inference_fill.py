@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from xecgnn.cli.fill import main
 from xecgnn.config import InpaintConfig, build_model
-from xecgnn.data import TreeWriter
-from xecgnn.data.parts import read_portions
-from xecgnn.data.writer import layout_of
+from xecgnn.data import Events
+from xecgnn.data.parts import stored_events
+from xecgnn.data.writer import write as write_events
 from xecgnn.detector import Detector
 from xecgnn.inference import FillConfig, fill_file, stream
 from xecgnn.inference.faces import join_faces, split_faces
 from xecgnn.names import INVALID_LIMIT, INVALID_VALUE
+from xecgnn.schema import Schema
 from xecgnn.simulation import simulate_events
 from xecgnn.training.checkpoint import load_model
 
@@ -49,14 +50,12 @@ class MeanInpainter(nn.Module):
 
 
 def write(path: Path, columns: Mapping[str, np.ndarray]) -> Path:
-    with TreeWriter(path, layout_of(columns)) as writer:
-        writer.write(columns)
+    write_events(Events(columns, Schema()), path)
     return path
 
 
 def columns_of(path: Path) -> dict[str, np.ndarray]:
-    portions = list(read_portions(path))
-    return {name: np.concatenate([portion[name] for portion in portions]) for name in portions[0]}
+    return dict(Events.concatenate(stored_events(path)).columns)
 
 
 def fill(checkpoint: Path, source: Path) -> dict[str, np.ndarray]:

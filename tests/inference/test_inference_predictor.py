@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from xecgnn.data import EventArrays, build_batch
+from xecgnn.data import Events, build_batch
 from xecgnn.detector import Detector
 from xecgnn.inference import CheckpointPredictor, load_predictor
 from xecgnn.inference.faces import join_faces, split_faces
@@ -23,7 +23,7 @@ def test_faces_there_and_back(mini: Detector):
     torch.testing.assert_close(join_faces(mini, faces), values)
 
 
-def test_a_checkpoint_predicts_what_its_network_does(checkpoint: Path, network: XECModel, mini_events: EventArrays):
+def test_a_checkpoint_predicts_what_its_network_does(checkpoint: Path, network: XECModel, mini_events: Events):
     predictor = load_predictor(checkpoint)
     assert isinstance(predictor, CheckpointPredictor)
     assert predictor.num_sensors == 212

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from xecgnn.detector import Detector
-from xecgnn.simulation.xenon import mean_free_path
 from xecgnn.simulation.constants import SPEED_OF_LIGHT, Constants
 from xecgnn.simulation.shower import Steps, draw_showers, represent
 from xecgnn.simulation.source import Photons, draw_photons
 from xecgnn.simulation.volume import XenonVolume
+from xecgnn.simulation.xenon import mean_free_path
 
 COUNT = 1000
 CONSTANTS = Constants()

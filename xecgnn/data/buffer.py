@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xecgnn.data.graph import face_runs, labels
 from xecgnn.detector import Detector
-from xecgnn.names import BRANCHES, FEATURES
+from xecgnn.names import FEATURES, SCHEMA
 
 __all__ = ["EventBuffer", "Parts"]
 
@@ -69,5 +69,5 @@ class EventBuffer:
 
 
 def _empty(name: str, capacity: int) -> np.ndarray:
-    branch = BRANCHES[name]
-    return np.empty(capacity if branch.width == 1 else (capacity, branch.width), branch.dtype)
+    column = SCHEMA[name]
+    return np.empty(capacity if column.width == 1 else (capacity, column.width), column.dtype)

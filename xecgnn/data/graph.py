@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, HeteroData
 
-from xecgnn.data.events import EventArrays
+from xecgnn.data.events import Events
 from xecgnn.detector import Detector
 from xecgnn.names import FEATURES, IDENTIFIERS, SEAM, TARGETS, EdgeType
 
 __all__ = ["assemble_batch", "build_batch", "face_runs", "labels"]
 
 
-def build_batch(detector: Detector, events: EventArrays, edges: bool = True) -> HeteroData:
+def build_batch(detector: Detector, events: Events, edges: bool = True) -> HeteroData:
     """B events as one PyG batch of heterogeneous graphs.
 
     Args:

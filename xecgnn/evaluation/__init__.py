@@ -6,7 +6,7 @@ from xecgnn.evaluation.baselines import Baseline, fit_baselines
 from xecgnn.evaluation.config import EvaluationConfig
 from xecgnn.evaluation.inpainting import evaluate_inpainting
 from xecgnn.evaluation.light import LightSummary
-from xecgnn.evaluation.predictions import ValidationSample, write_csv, write_root
+from xecgnn.evaluation.predictions import ValidationSample
 from xecgnn.evaluation.reconstruction import write_sensor_predictions
 from xecgnn.evaluation.run import Evaluation, evaluate_run, fit_on_batches
 from xecgnn.evaluation.summary import summary_table
@@ -22,7 +22,5 @@ __all__ = [
     "fit_baselines",
     "fit_on_batches",
     "summary_table",
-    "write_csv",
-    "write_root",
     "write_sensor_predictions",
 ]

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from xecgnn.data.config import ReaderConfig
-from xecgnn.data.reader import TreeReader
+from xecgnn.data.events import Events
 from xecgnn.detector import Detector, load_detector
 from xecgnn.evaluation.display_file import write_display
 from xecgnn.evaluation.predictions import NETWORK, Columns, baseline_branch
@@ -20,6 +19,7 @@ from xecgnn.evaluation.saliency_plots import write_saliency_profiles
 from xecgnn.evaluation.sample import PredictedSample, load_sample
 from xecgnn.evaluation.summary import measure, sample_line, summary_table
 from xecgnn.names import FEATURES
+from xecgnn.schema import KINDS
 from xecgnn.settings import read_yaml, validated
 from xecgnn.tasks import Task, TasksConfig, build_tasks
 
@@ -122,7 +122,7 @@ def _load_detector(settings: Mapping[str, Any]) -> Detector:
 
 def _read_events(path: Path, detector: Detector) -> list[Columns]:
     """All branches of each event."""
-    with TreeReader(path, ReaderConfig()) as reader:
-        reader.scan(FEATURES, detector.num_sensors)
-        columns = reader.load(reader.layout()[0])
-    return [{name: values[row] for name, values in columns.items()} for row in range(reader.num_entries)]
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    events = Events.read(path, [*FEATURES, *KINDS], num_sensors=detector.num_sensors)
+    return [{name: values[row] for name, values in events.columns.items()} for row in range(len(events))]

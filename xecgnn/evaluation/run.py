@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from xecgnn.data.events import Events
+from xecgnn.data.writer import write
 from xecgnn.evaluation.baselines import Baseline, fit_baselines
 from xecgnn.evaluation.config import EvaluationConfig
 from xecgnn.evaluation.light import LightSummary
-from xecgnn.evaluation.predictions import ValidationSample, write_csv, write_root
+from xecgnn.evaluation.predictions import ValidationSample
 from xecgnn.evaluation.worst import WorstEvents
 from xecgnn.models import XECModel
 from xecgnn.tasks import Task
@@ -69,10 +71,10 @@ def evaluate_run(
             batch = batch.to(device)
             worst.add(batch.x_dict, sample.add(batch, model.raw_outputs(batch), summarize(batch)))
 
-    columns = sample.columns
+    predicted = Events(sample.columns)
     csv, root = folder / f"predictions_{run_name}.csv", folder / f"validation_results_{run_name}.root"
-    write_csv(csv, columns)
-    write_root(root, columns)
+    write(predicted, csv)
+    write(predicted, root)
     files = [csv, root]
     if len(worst):
         files.append(folder / f"worst_events_{run_name}.root")

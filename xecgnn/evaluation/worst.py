@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from xecgnn.data.events import Events
+from xecgnn.data.writer import write
 from xecgnn.detector import Detector
-from xecgnn.evaluation.photon import LOSS
-from xecgnn.evaluation.predictions import Columns, write_root
+from xecgnn.evaluation.predictions import Columns
 from xecgnn.models import XECModel
-from xecgnn.names import FEATURES, INVALID_VALUE
+from xecgnn.names import FEATURES, INVALID_VALUE, LOSS
 
 __all__ = ["WorstEvents"]
 
@@ -56,7 +57,7 @@ class WorstEvents:
         pairs = pairs.to(next(model.parameters()).device)
         faces = {name: pairs[:, face.sensor_ids].flatten(0, 1) for name, face in self.detector.faces.items()}
         readings = {name: np.nan_to_num(self.columns[name], nan=INVALID_VALUE) for name in FEATURES}
-        write_root(path, self.columns | readings | event_saliency(model, faces))
+        write(Events(self.columns | readings | event_saliency(model, faces)), path)
 
     def _largest(self, loss: NDArray) -> NDArray[np.intp]:
         """Rows of at most `count` finite losses, in falling order."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from xecgnn.data.graph import face_runs
 from xecgnn.detector import Detector
 from xecgnn.models import Encoder, Inpainter, XECModel
-from xecgnn.names import BRANCHES, FEATURES
+from xecgnn.names import FEATURES, SCHEMA
 from xecgnn.nn.topology import SpreadTopology
 
 __all__ = ["READINGS", "TOKENS", "RawModel"]
@@ -64,7 +64,7 @@ class RawModel(nn.Module):
         if inpainter is not None and normalized_input:
             raise ValueError("an inpainter needs raw readings: it cannot be combined with normalised input")
         self.input_names = (READINGS,) if normalized_input else FEATURES
-        self.units = {name: BRANCHES[task.branch].unit for task in self.tasks for name in task.output_names()}
+        self.units = {name: SCHEMA[task.branch].unit for task in self.tasks for name in task.output_names()}
         self.units = self.units or {TOKENS: ""}
         self.output_names = tuple(self.units)
         self.runs = face_runs(self.detector)

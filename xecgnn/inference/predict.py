@@ -1,10 +1,10 @@
-"""Predictions of a trained network for files of any number and size: one ROOT file, as a table too."""
+"""Predictions of a trained network: for a stream of events, and for files of any number and size."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -13,18 +13,19 @@ import torch
 from pydantic import Field
 
 from xecgnn.data.config import Paths, ReaderConfig
+from xecgnn.data.events import Events
 from xecgnn.data.files import OPTIONAL, common_columns, scan_files
-from xecgnn.data.parts import read_portions
+from xecgnn.data.parts import stored_events
 from xecgnn.data.reader import TreeReader
-from xecgnn.data.writer import layout_of
-from xecgnn.evaluation.predictions import write_csv
+from xecgnn.data.writer import write_csv
 from xecgnn.inference.predictor import Predictor, load_predictor
-from xecgnn.inference.stream import Columns, Job, file_hash, run_job
-from xecgnn.names import BRANCHES, FEATURES, IDENTIFIERS, NPHO, RELATIVE_TIME, TARGETS, UNKNOWN_CLASS, is_valid
+from xecgnn.inference.stream import Job, batch_size, file_hash, in_batches, run_job
+from xecgnn.names import FEATURES, IDENTIFIERS, NPHO, RELATIVE_TIME, SCHEMA, TARGETS, UNKNOWN_CLASS, is_valid
 from xecgnn.output import check_new
+from xecgnn.schema import Column
 from xecgnn.tasks import Task, TasksConfig, build_tasks
 
-__all__ = ["InferConfig", "predict_files"]
+__all__ = ["InferConfig", "predict", "predict_files"]
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,34 @@ class InferConfig(ReaderConfig):
     )
 
 
+def predict(predictor: Predictor, events: Iterable[Events], batch: int | None = None) -> Iterator[Events]:
+    """Add predictions to events: columns pred_<truth> and, where the network predicts them, sigma_<truth>.
+
+    Nothing is kept: of a stream of events only those of a few batches are in memory. An event without any valid npho is
+    predicted as NaN (class -1).
+
+    Args:
+        predictor: a network, for example that of `load_predictor`.
+        events: with npho and relative_time, by sensor id.
+        batch: events per call of the network (None: 8 on a CPU, 128 on a GPU).
+
+    Returns:
+        All events in their order, in batches.
+    """
+    tasks = _tasks(predictor)
+
+    def add(some: Events) -> Events:
+        npho, time = (np.ascontiguousarray(some[name]) for name in FEATURES)
+        outputs = {name: torch.from_numpy(values) for name, values in predictor.predict(npho, time).items()}
+        predicted = {name: values for task in tasks for name, values in task.columns(outputs).items()}
+        empty = ~is_valid(npho).any(1)
+        for values in predicted.values():
+            values[empty] = np.nan if values.dtype.kind == "f" else UNKNOWN_CLASS
+        return some.with_columns(predicted)
+
+    return in_batches(add, events, batch, predictor.on_gpu)
+
+
 def predict_files(config: InferConfig) -> Path:
     """Predict every event, in the order of the files; an interrupted call goes on where it stopped. Returns the output.
 
@@ -58,38 +87,33 @@ def predict_files(config: InferConfig) -> Path:
     for path in filter(None, (config.output, config.csv)):
         check_new(path)
     predictor = load_predictor(config.onnx, one_thread=True)
-    others = [name for name in predictor.output_names if name.removesuffix("_sigma") not in TARGETS]
-    if others:
-        raise ValueError(f"{config.onnx}: gives {others[0]!r}, no prediction of {', '.join(TARGETS)}")
+    _tasks(predictor, config.onnx)
     log.info("%s: %s, %s", config.onnx, ", ".join(predictor.output_names), predictor.provider)
     reader = _reader_config(config, predictor)
     scans = scan_files(config.input, FEATURES, reader, predictor.num_sensors)
-    copied = common_columns(scans, (*IDENTIFIERS, *(name for name in OPTIONAL if name not in IDENTIFIERS)))
-    scans = scan_files([scan.path for scan in scans], (*FEATURES, *copied), reader, predictor.num_sensors)
-    further = _further_branches(config.copy_branches, [scan.path for scan in scans], reader)
-    predict = _Predict(predictor, copied)
+    truth = common_columns(scans, OPTIONAL)
+    scans = scan_files([scan.path for scan in scans], (*FEATURES, *truth), reader, predictor.num_sensors)
+    _check_copied(config.copy_branches, [scan.path for scan in scans], reader)
+    read = tuple(dict.fromkeys((*FEATURES, *truth, *config.copy_branches)))
+    first = [name for name in IDENTIFIERS if name in truth]
 
-    def read(file: TreeReader, start: int, stop: int) -> Columns:
-        others = {name: file.read_branch(name, start, stop) for name in further}
-        return file.read((*FEATURES, *copied), start, stop) | others
+    def apply(stream: Iterator[Events]) -> Iterator[Events]:
+        for events in predict(predictor, stream, config.batch):
+            predicted = [name for name in events.fields if name not in read]
+            names = dict.fromkeys((*first, *predicted, *read))
+            yield events.select(*(name for name in names if name not in FEATURES))
 
-    def compute(batch: Columns) -> Columns:
-        return predict(batch) | {name: batch[name] for name in further}
-
-    # Before anything is written: does the network run, and what comes out?
-    widths = {name: BRANCHES[name].width for name in copied} | dict.fromkeys(FEATURES, predictor.num_sensors)
-    event = {name: np.zeros((1, width) if width > 1 else 1, np.float32) for name, width in widths.items()}
-    layout = {**layout_of(predict(event)), **further}
     model_hash = file_hash(config.onnx)
-    depends_on = {"model": model_hash[:12], "provider": predictor.provider, "copied": ", ".join(further)}
-    job = Job(scans, reader, config.batch, read, compute, layout, depends_on, predictor.on_gpu)
+    depends_on = {"model": model_hash[:12], "provider": predictor.provider, "copied": ", ".join(config.copy_branches)}
+    depends_on |= {"batch": str(batch_size(config.batch, predictor.on_gpu))}
+    job = Job(scans, reader, read, apply, depends_on)
 
     if config.csv:
         config.csv.parent.mkdir(parents=True, exist_ok=True)
 
     def write_table(merged: Path) -> None:
         if config.csv:
-            write_csv(config.csv, read_portions(merged))
+            write_csv(stored_events(merged), config.csv)
 
     notes = {"model": model_hash, "model_hash": predictor.metadata.get("model_hash", "")}
     events = run_job(job, config.output, notes, write_table)
@@ -97,44 +121,34 @@ def predict_files(config: InferConfig) -> Path:
     return config.output
 
 
-class _Predict:
-    """Columns of a batch as read -> columns of the output."""
+def _tasks(predictor: Predictor, title: object = "the network") -> list[Task]:
+    """The tasks of a network.
 
-    def __init__(self, predictor: Predictor, copied: Sequence[str]) -> None:
-        self.predictor = predictor
-        self.copied = copied
-        tasks = {name.removesuffix("_sigma") for name in predictor.output_names}
-        built = build_tasks(TasksConfig(**{name: {"enabled": name in tasks} for name in TARGETS}))
-        self.tasks = [cast("Task", task) for task in built.values()]
-
-    def __call__(self, batch: Columns) -> Columns:
-        npho, time = (np.ascontiguousarray(batch[name], np.float32) for name in FEATURES)
-        outputs = {name: torch.from_numpy(values) for name, values in self.predictor.predict(npho, time).items()}
-        empty = ~is_valid(npho).any(1)
-        predicted: Columns = {}
-        for task in self.tasks:
-            predicted |= task.columns(outputs)
-        for values in predicted.values():
-            values[empty] = np.nan if values.dtype.kind == "f" else UNKNOWN_CLASS
-        copied = {name: batch[name].astype(BRANCHES[name].dtype) for name in self.copied}
-        identifiers = {name: copied.pop(name) for name in IDENTIFIERS if name in copied}
-        return {**identifiers, **predicted, **copied}
+    Raises:
+        ValueError: it gives something else.
+    """
+    names = [name.removesuffix("_sigma") for name in predictor.output_names]
+    others = [name for name in names if name not in TARGETS]
+    if others:
+        raise ValueError(f"{title}: gives {others[0]!r}, no prediction of {', '.join(TARGETS)}")
+    built = build_tasks(TasksConfig(**{name: {"enabled": name in names} for name in TARGETS}))
+    return [cast("Task", task) for task in built.values()]
 
 
-def _further_branches(names: Sequence[str], paths: Sequence[Path], config: ReaderConfig) -> dict[str, tuple[str, int]]:
-    """Name -> (dtype, width) of the branches to copy, which every file must have alike."""
-    layouts: dict[str, tuple[str, int]] = {}
+def _check_copied(names: Sequence[str], paths: Sequence[Path], config: ReaderConfig) -> None:
+    """Raise a ValueError where a branch to copy is ours, or not the same in all files."""
+    found: dict[str, Column] = {}
     for path in paths if names else ():
         with TreeReader(path, config) as file:
-            present, _ = file.layout()
+            present = file.stored
         for name in names:
-            if name in BRANCHES or name.startswith(("pred_", "sigma_")):
+            if name in SCHEMA:
                 raise ValueError(f"copy_branches: {name!r} has its own place in the output")
             if name not in present:
                 raise ValueError(f"{path}: no branch {name!r} of numbers to copy; branches: {', '.join(present)}")
-            if layouts.setdefault(name, present[name]) != present[name]:
-                raise ValueError(f"{path}: branch {name!r} is {present[name]}, in the files before {layouts[name]}")
-    return layouts
+            before, now = (f"{c.dtype}[{c.width}]" for c in (found.setdefault(name, present[name]), present[name]))
+            if now != before:
+                raise ValueError(f"{path}: branch {name!r} is {now}, in the files before {before}")
 
 
 def _reader_config(config: InferConfig, predictor: Predictor) -> ReaderConfig:
