@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from xecgnn.cli.pretrain import reconstruct
 from xecgnn.cli.training import prepare, run_training
-from xecgnn.config import InpaintConfig, PretrainConfig, TrainConfig, build_model, load_config
+from xecgnn.config import InpaintConfig, PretrainConfig, TrainConfig, load_config
 from xecgnn.evaluation import evaluate_inpainting
 from xecgnn.nn import Masker, MaskingConfig
 from xecgnn.simulation import SimulationConfig, write_simulation
@@ -32,6 +32,7 @@ from xecgnn.tasks.metrics import QUANTILE
 from xecgnn.training import load_model
 from xecgnn.training.checkpoint import read_checkpoint
 from xecgnn.training.data import EventDataModule
+from xecgnn.training.kinds import build_model
 from xecgnn.training.objective import RegressionObjective
 from xecgnn.training.resume import load_weights
 

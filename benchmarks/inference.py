@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from xecgnn.config import InpaintConfig, TrainConfig, build_model
+from xecgnn.config import InpaintConfig, TrainConfig
 from xecgnn.data import Events
 from xecgnn.data import write as write_events
 from xecgnn.detector import load_detector
@@ -33,6 +33,7 @@ from xecgnn.inference.faces import split_faces
 from xecgnn.names import FEATURES
 from xecgnn.simulation import simulate_events
 from xecgnn.training.checkpoint import KEY, PREFIX, describe_run, load_model
+from xecgnn.training.kinds import build_model
 
 SIMULATED = 500  # events that are simulated, and repeated
 BATCH = 8  # of both, the default of the commands on a CPU

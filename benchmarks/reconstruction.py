@@ -15,12 +15,13 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from xecgnn.config import InpaintConfig, PretrainConfig, TrainConfig, build_model, load_config
+from xecgnn.config import InpaintConfig, PretrainConfig, TrainConfig, load_config
 from xecgnn.data import build_batch
 from xecgnn.detector import load_detector
 from xecgnn.nn import Masker
 from xecgnn.simulation import simulate_events
 from xecgnn.tasks import SampleReweighter
+from xecgnn.training.kinds import build_model
 from xecgnn.training.objective import Objective, RegressionObjective
 from xecgnn.training.optimizer import build_optimizer
 from xecgnn.training.reconstruction import ReconstructionObjective

@@ -13,13 +13,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from xecgnn.config import TrainConfig, build_model
+from xecgnn.config import TrainConfig
 from xecgnn.data import Events
 from xecgnn.detector import Detector
 from xecgnn.export import OnnxPredictor, RawModel
 from xecgnn.export.metadata import describe
 from xecgnn.export.onnx_file import write_onnx
 from xecgnn.names import INVALID_VALUE
+from xecgnn.training.kinds import build_model
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

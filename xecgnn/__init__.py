@@ -13,8 +13,10 @@ _PUBLIC = {
     "build_batch": "data",
     "simulate_events": "simulation",
     "load_config": "config",
-    "build_model": "config",
+    "build_model": "training.kinds",
     "load_model": "training",
+    "load_predictor": "inference",
+    "predict": "inference",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
+from pydantic_settings import CliSuppress
 
 from xecgnn.data.config import DataConfig
 from xecgnn.evaluation.config import EvaluationConfig
-from xecgnn.models import DecoderConfig, InpainterConfig, ModelConfig
-from xecgnn.nn.masking import MaskingConfig
-from xecgnn.nn.normalizer import BRANCH_CONSTANTS, NormalizationConfig
-from xecgnn.settings import Settings, read_yaml, validated
-from xecgnn.tasks import ReweightingConfig, TasksConfig
+from xecgnn.models.config import DecoderConfig, InpainterConfig, ModelConfig
+from xecgnn.nn.config import BRANCH_CONSTANTS, MaskingConfig, NormalizationConfig
+from xecgnn.settings import Settings, overridden, read_yaml, validated
+from xecgnn.tasks.config import ReweightingConfig, TasksConfig
 from xecgnn.training.config import CheckpointConfig, LoggingConfig, ReconstructionLossConfig, TrainingConfig
 
-__all__ = ["InpaintConfig", "PretrainConfig", "RunConfig", "TrainConfig", "build_model", "load_config"]
+__all__ = ["InpaintConfig", "PretrainConfig", "RunConfig", "TrainConfig", "load_config"]
 
 ConfigT = TypeVar("ConfigT", bound="RunConfig")
+
+FORMAT: Final = 2  # of the settings, weights and files of a run: what was written in another one is refused
 
 
 class RunConfig(Settings):
     """Settings of every training."""
 
+    format: CliSuppress[Literal[2]] = Field(FORMAT, description="format of a run's folder and checkpoints")
     detector: str = Field("meg2", description="name of a shipped detector or path of a detector YAML")
     survey: str | None = Field(None, description="CSV of surveyed sensor positions (id, x, y, z, nx, ny, nz) in cm")
     run_name: str | None = Field(None, description="name of the run (null: config name, date and time)")
@@ -101,36 +104,4 @@ def load_config(
         FileNotFoundError: no such file, and no shipped config of that name.
         ConfigError: a key, type or value that is not allowed; names the key and the nearest known one.
     """
-    values = read_yaml(path)
-    for key, value in (overrides or {}).items():
-        *parents, leaf = key.split(".")
-        group = values
-        for parent in parents:
-            group[parent] = group.get(parent) or {}  # an empty section of a file is None
-            group = group[parent]
-        group[leaf] = value
-    return validated(cls, values)
-
-
-def build_model(config: str | Path | RunConfig, overrides: Mapping[str, Any] | None = None) -> Any:
-    """An untrained network of a config, for example build_model("configs/angle.yaml", {"model.encoder_dim": 256}).
-
-    A file name stands for a config of `xecgnn-train`; of a settings object the class decides: `XECModel`,
-    `MaskedAutoencoder` or `Inpainter`.
-    """
-    from xecgnn.detector import load_detector
-    from xecgnn.models import Inpainter, MaskedAutoencoder, XECModel
-    from xecgnn.tasks import build_tasks
-
-    if not isinstance(config, RunConfig):
-        config = load_config(config, overrides)
-    detector = load_detector(config.detector)
-    if config.survey:
-        detector = detector.with_survey(config.survey)
-    common = detector, config.model, config.normalization
-    if isinstance(config, PretrainConfig):
-        return MaskedAutoencoder(*common, config.decoder)
-    if isinstance(config, InpaintConfig):
-        return Inpainter(*common, config.inpainter)
-    assert isinstance(config, TrainConfig)
-    return XECModel(*common, build_tasks(config.tasks))
+    return validated(cls, overridden(read_yaml(path), overrides or {}))

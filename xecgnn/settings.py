@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-__all__ = ["ConfigError", "Settings", "flattened", "nested", "read_yaml", "validated"]
+__all__ = ["ConfigError", "Settings", "flattened", "overridden", "read_yaml", "validated"]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -62,16 +62,22 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `flattened`."""
-    values: dict[str, Any] = {}
-    for key, value in flat.items():
-        *parents, leaf = key.split(".")
-        group = values
-        for parent in parents:
-            group = group.setdefault(parent, {})
-        group[leaf] = value
-    return values
+def overridden(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested `values` with those of `overrides` in their places, whose keys are dotted names.
+
+    Raises:
+        ConfigError: an override lies inside of what is no section.
+    """
+    result = dict(values)
+    for key, value in overrides.items():
+        name, _, rest = key.partition(".")
+        if rest:
+            section = result.get(name) or {}  # an empty section of a file is None
+            if not isinstance(section, Mapping):
+                raise ConfigError(f"{name}: expected a section, found {section!r}")
+            value = overridden(section, {rest: value})
+        result[name] = value
+    return result
 
 
 def _explain(cls: type[BaseModel], problem: Mapping[str, Any]) -> str:

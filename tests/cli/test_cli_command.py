@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from xecgnn.cli.check import CheckConfig
 from xecgnn.cli.command import ALIASES, parse_command
 from xecgnn.cli.train import main
 from xecgnn.config import InpaintConfig, PretrainConfig, RunConfig, TrainConfig, load_config
@@ -69,6 +70,13 @@ def test_null_and_false(file: str) -> None:
     assert config.logging.mlflow is False
 
 
+def test_underscores_are_as_good_as_dashes() -> None:
+    argv = ["a.root", "b.root", "--dead_channels", "ids.txt", "--no_overwrite", "--against", "c.root", "d.root"]
+    settings = parse_command(CheckConfig, argv, prog="xecgnn-check", description="")[0]
+    assert (settings.files, settings.dead_channels) == (["a.root", "b.root"], Path("ids.txt"))
+    assert (settings.overwrite, settings.against) == (False, ["c.root", "d.root"])
+
+
 def test_normalisation_follows_the_branch(file: str) -> None:
     constants = parse(file, "--data.npho_branch", "relative_npho", "--time_shift", "0.7").normalization
     assert (constants.npho_scale, constants.time_scale, constants.sentinel_value) == (0.58, 6.5e-8, -5.0)
@@ -84,6 +92,7 @@ def test_tasks_enables_exactly_those_named(file: str) -> None:
     ("values", "line"),
     [
         ({"training": {"epoch": 3}}, "training.epoch: unknown key; did you mean 'epochs'?"),
+        ({"format": 1}, "format: should be 2, found 1"),
         ({"trainig": {}}, "trainig: unknown key; did you mean 'training'?"),
         (
             {"training": {"lr": "fast"}},
@@ -102,6 +111,15 @@ def test_mistakes_in_the_file_are_one_line(tmp_path: Path, values: dict, line: s
     with pytest.raises(ConfigError) as error:
         load_config(path)
     assert str(error.value) == line
+
+
+def test_an_option_of_no_section_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text("training: 3")
+    with pytest.raises(ConfigError, match="training: expected a section, found 3"):
+        parse(str(path), "--lr", "1e-4")
+    path.write_text("training:")
+    assert parse(str(path), "--lr", "1e-4").training.lr == 1e-4
 
 
 class Outcome(NamedTuple):

@@ -9,12 +9,13 @@ import torch
 import yaml
 from torch import nn
 
-from xecgnn.config import InpaintConfig, TrainConfig, build_model, load_config
+from xecgnn.config import InpaintConfig, TrainConfig, load_config
 from xecgnn.detector import Detector, load_detector
 from xecgnn.export import ExportConfig, export_checkpoint
 from xecgnn.models import Inpainter, XECModel
 from xecgnn.tasks import TASKS
 from xecgnn.training.checkpoint import KEY, PREFIX, describe_run
+from xecgnn.training.kinds import build_model
 
 SMALL = {
     "detector": "mini",

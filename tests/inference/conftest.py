@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from xecgnn.config import TrainConfig, build_model
+from xecgnn.config import TrainConfig
 from xecgnn.models import XECModel
 from xecgnn.training.checkpoint import KEY, PREFIX, describe_run
+from xecgnn.training.kinds import build_model
 
 SMALL = {"encoder_dim": 64, "dim_feedforward": 64, "num_fusion_layers": 1, "hidden_dim": 16}
 TASKS = {"angle": {"loss_fn": "vmf"}, "energy": {"enabled": True}, "n_gamma": {"enabled": True}}

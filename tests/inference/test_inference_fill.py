@@ -10,7 +10,7 @@ import uproot
 from torch import Tensor, nn
 
 from xecgnn.cli.fill import main
-from xecgnn.config import InpaintConfig, build_model
+from xecgnn.config import FORMAT, InpaintConfig
 from xecgnn.data import Events
 from xecgnn.data.parts import stored_events
 from xecgnn.data.writer import write as write_events
@@ -21,6 +21,7 @@ from xecgnn.names import INVALID_LIMIT, INVALID_VALUE
 from xecgnn.schema import Schema
 from xecgnn.simulation import simulate_events
 from xecgnn.training.checkpoint import load_model
+from xecgnn.training.kinds import build_model
 
 DEAD = [0, 5, 17, 100, 150, 211]
 THRESHOLD = 100.0
@@ -81,7 +82,7 @@ def checkpoints(save_checkpoint, model: MeanInpainter, tmp_path_factory: pytest.
             folder / f"{npho}.pth",
             model,
             "inpainting",
-            {"data": {"npho_branch": npho, "time_branch": "relative_time"}},
+            {"format": FORMAT, "data": {"npho_branch": npho, "time_branch": "relative_time"}},
         )
         for npho in ("npho", "relative_npho")
     }

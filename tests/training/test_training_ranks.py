@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from xecgnn.config import build_model, load_config
+from xecgnn.config import load_config
 from xecgnn.data import Events, build_batch
 from xecgnn.data import write as write_events
 from xecgnn.tasks import SampleReweighter
+from xecgnn.training.kinds import build_model
 from xecgnn.training.objective import RegressionObjective
 
 BATCH = 16

@@ -14,7 +14,7 @@ from torch import nn
 
 from xecgnn.cli import pretrain, train
 from xecgnn.cli.report import main as report
-from xecgnn.config import InpaintConfig, PretrainConfig, build_model, load_config
+from xecgnn.config import InpaintConfig, PretrainConfig, load_config
 from xecgnn.data import Events, build_batch, write
 from xecgnn.detector import Detector
 from xecgnn.evaluation.reconstruction import reconstructions
@@ -22,6 +22,7 @@ from xecgnn.names import INVALID_VALUE
 from xecgnn.nn.masking import Masker, MaskingConfig
 from xecgnn.training import load_model, reconstruction
 from xecgnn.training.config import ReconstructionLossConfig, TrainingConfig
+from xecgnn.training.kinds import build_model
 from xecgnn.training.optimizer import build_optimizer
 from xecgnn.training.reconstruction import VALIDATION_SEED, ReconstructionObjective
 from xecgnn.training.schedule import build_schedule

@@ -14,7 +14,7 @@ import yaml
 from xecgnn.cli.pretrain import main as pretrain
 from xecgnn.cli.train import main
 from xecgnn.config import PretrainConfig, TrainConfig, load_config
-from xecgnn.settings import flattened, nested
+from xecgnn.settings import flattened, overridden
 from xecgnn.training.resume import find_start
 
 NETWORK = [
@@ -174,6 +174,6 @@ def test_the_same_line_of_slurm_goes_on(workplace: Path) -> None:
     assert torch.load(FIRST, weights_only=True)["epoch"] == 1
 
 
-def test_nested_is_the_inverse_of_flattened() -> None:
+def test_overriding_nothing_is_the_inverse_of_flattened() -> None:
     values = TrainConfig().model_dump(mode="json")
-    assert nested(flattened(values)) == values
+    assert overridden({}, flattened(values)) == values

@@ -9,12 +9,10 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
-from xecgnn.cli.command import parse_command, run_command
-from xecgnn.export import ExportConfig, VerifyConfig, export_checkpoint, verify_file
+from xecgnn.cli.command import command
+from xecgnn.export.config import ExportConfig, VerifyConfig
 
 __all__ = ["main"]
-
-PROG = "xecgnn-export"
 
 
 class ExportCommand(ExportConfig):
@@ -30,32 +28,35 @@ class VerifyCommand(VerifyConfig):
     data: CliPositionalArg[Path] = Field(description="ROOT file to compare on")
 
 
+@command(
+    ExportCommand,
+    prog="xecgnn-export",
+    description="Write a trained network as an ONNX file, from raw readings to physical units, and compare the two. "
+    "To repeat the comparison: --verify MODEL --checkpoint CHECKPOINT DATA.",
+    usage="CHECKPOINT --output MODEL [options]",
+)
+def export(settings: ExportCommand) -> None:
+    from xecgnn.export.convert import export_checkpoint
+
+    export_checkpoint(settings)
+
+
+@command(
+    VerifyCommand,
+    prog="xecgnn-export",
+    description="Compare a model file with the checkpoint that it was written from.",
+    usage="--verify MODEL --checkpoint CHECKPOINT [options] DATA",
+)
+def verify(settings: VerifyCommand) -> None:
+    from xecgnn.export.convert import verify_file
+
+    verify_file(settings)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of `xecgnn-export`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-
-    def export() -> None:
-        settings, _ = parse_command(
-            ExportCommand,
-            arguments,
-            prog=PROG,
-            description="Write a trained network as an ONNX file, from raw readings to physical units, and compare the "
-            "two. To repeat the comparison: --verify MODEL --checkpoint CHECKPOINT DATA.",
-            usage="CHECKPOINT --output MODEL [options]",
-        )
-        export_checkpoint(settings)
-
-    def verify() -> None:
-        settings, _ = parse_command(
-            VerifyCommand,
-            arguments,
-            prog=PROG,
-            description="Compare a model file with the checkpoint that it was written from.",
-            usage="--verify MODEL --checkpoint CHECKPOINT [options] DATA",
-        )
-        verify_file(settings)
-
-    run_command(verify if any(a.partition("=")[0] == "--verify" for a in arguments) else export)
+    (verify if any(a.partition("=")[0] == "--verify" for a in arguments) else export)(arguments)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
-from xecgnn.cli.command import parse_command, run_command
-from xecgnn.inference.fill import FillConfig, fill_file
+from xecgnn.cli.command import command
+from xecgnn.inference.config import FillConfig
 
 __all__ = ["main"]
 
@@ -20,20 +19,17 @@ class FillCommand(FillConfig):
     checkpoint: CliPositionalArg[Path] = Field(description="checkpoint of xecgnn-inpaint")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+@command(
+    FillCommand,
+    prog="xecgnn-fill",
+    description="Fill the dead sensors of a ROOT file by an inpainting network; an interrupted job goes on.",
+    usage="CHECKPOINT --input FILE --output FILE [options]",
+)
+def main(settings: FillCommand) -> None:
     """Entry point of `xecgnn-fill`."""
+    from xecgnn.inference.fill import fill_file
 
-    def fill() -> None:
-        settings, _ = parse_command(
-            FillCommand,
-            argv,
-            prog="xecgnn-fill",
-            description="Fill the dead sensors of a ROOT file by an inpainting network; an interrupted job goes on.",
-            usage="CHECKPOINT --input FILE --output FILE [options]",
-        )
-        fill_file(settings)
-
-    run_command(fill)
+    fill_file(settings)
 
 
 if __name__ == "__main__":

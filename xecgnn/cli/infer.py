@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 from pydantic import Field
 
-from xecgnn.cli.command import parse_command, run_command
-from xecgnn.inference import InferConfig, predict_files
+from xecgnn.cli.command import command
+from xecgnn.inference.config import InferConfig
 
 __all__ = ["main"]
 
@@ -30,23 +29,20 @@ class InferCommand(InferConfig):
 OLD_FLAGS = [name for name in InferCommand.model_fields if name not in InferConfig.model_fields]
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+@command(
+    InferCommand,
+    prog="xecgnn-infer",
+    description="Predict the events of ROOT files with a trained network; an interrupted job goes on.",
+    usage="--onnx MODEL --input FILES --output FILE [options]",
+)
+def main(settings: InferCommand) -> None:
     """Entry point of `xecgnn-infer`."""
+    from xecgnn.inference.infer import predict_files
 
-    def infer() -> None:
-        settings, _ = parse_command(
-            InferCommand,
-            argv,
-            prog="xecgnn-infer",
-            description="Predict the events of ROOT files with a trained network; an interrupted job goes on.",
-            usage="--onnx MODEL --input FILES --output FILE [options]",
-        )
-        given = [f"--{name}" for name in OLD_FLAGS if name in settings.model_fields_set]
-        if given:
-            log.info("%s: not used, the model file holds the normalisation", ", ".join(given))
-        predict_files(settings)
-
-    run_command(infer)
+    given = [f"--{name}" for name in OLD_FLAGS if name in settings.model_fields_set]
+    if given:
+        log.info("%s: not used, the model file holds the normalisation", ", ".join(given))
+    predict_files(settings)
 
 
 if __name__ == "__main__":

@@ -2,53 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
-from xecgnn.cli.command import parse_command, run_command
+from xecgnn.cli.command import command
 from xecgnn.cli.training import check_data, prepare, run_training
-from xecgnn.config import InpaintConfig, PretrainConfig, build_model
+from xecgnn.config import InpaintConfig, PretrainConfig
 
 __all__ = ["inpaint", "main", "reconstruct"]
-
-ConfigT = TypeVar("ConfigT", PretrainConfig, InpaintConfig)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of `xecgnn-pretrain`."""
-    description = "Train face encoders and Transformer without labels, by predicting masked sensors (FCMAE)."
-    _command(PretrainConfig, argv, "xecgnn-pretrain", description)
-
-
-def inpaint(argv: Sequence[str] | None = None) -> None:
-    """Entry point of `xecgnn-inpaint`."""
-    description = "Train a network that predicts dead sensors, for xecgnn-fill."
-    _command(InpaintConfig, argv, "xecgnn-inpaint", description)
-
-
-def _command(cls: type[ConfigT], argv: Sequence[str] | None, prog: str, description: str) -> None:
-    def command() -> None:
-        config, path = parse_command(cls, argv, prog=prog, description=description, config=True)
-        reconstruct(config, default_name=Path(path or prog).stem)
-
-    run_command(command)
-
 
 def reconstruct(config: PretrainConfig | InpaintConfig, default_name: str = "pretrain") -> Path:
     """Pretrain or train an inpainter, as the class of the settings says; returns the folder with the artifacts."""
     from xecgnn.data.dead_channels import read_dead_channels
-    from xecgnn.evaluation import evaluate_inpainting, write_sensor_predictions
+    from xecgnn.evaluation.inpainting import evaluate_inpainting
+    from xecgnn.evaluation.reconstruction import write_sensor_predictions
     from xecgnn.evaluation.reconstruction_display import write_reconstructions
     from xecgnn.evaluation.summary import sample_line
     from xecgnn.nn.masking import Masker
     from xecgnn.training.checkpoint import load_model
     from xecgnn.training.data import EventDataModule
+    from xecgnn.training.kinds import build_model
     from xecgnn.training.reconstruction import ReconstructionObjective
     from xecgnn.training.run import BEST
 
-    kind = "inpainting" if isinstance(config, InpaintConfig) else "pretraining"
-    config, start = prepare(config, kind)
+    config, start = prepare(config)
     model = build_model(config)
     lists = [read_dead_channels(path, model.detector.num_sensors) for path in config.masking.dead_channels]
     masker = Masker(model.detector, config.masking, lists)
@@ -60,7 +36,7 @@ def reconstruct(config: PretrainConfig | InpaintConfig, default_name: str = "pre
     # Look at the best weights: truth, mask and reconstruction of a few events, and the errors beside the baselines'.
     if run.is_main:
         name = run.folder.name
-        best = load_model(run.folder / f"{BEST}.pth", kind=kind).to(run.device)
+        best = load_model(run.folder / f"{BEST}.pth", kind=start.kind).to(run.device)
         picture = run.folder / f"reconstruction_{name}.pdf"
         write_reconstructions(picture, best, masker, data.test_dataloader(), name)
         result = evaluate_inpainting(best, masker, data.test_dataloader(), run.folder, name)
@@ -69,6 +45,20 @@ def reconstruct(config: PretrainConfig | InpaintConfig, default_name: str = "pre
             write_sensor_predictions(path, best, masker, data.test_dataloader())
         run.report(f"{sample_line(config.data.test_path)}\n\n{result.table}", [picture, *result.files])
     return run.folder
+
+
+main = command(
+    PretrainConfig,
+    prog="xecgnn-pretrain",
+    description="Train face encoders and Transformer without labels, by predicting masked sensors (FCMAE).",
+    config=True,
+)(reconstruct)
+inpaint = command(
+    InpaintConfig,
+    prog="xecgnn-inpaint",
+    description="Train a network that predicts dead sensors, for xecgnn-fill.",
+    config=True,
+)(reconstruct)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
-from xecgnn.cli.command import parse_command, run_command
+from xecgnn.cli.command import command
 from xecgnn.settings import Settings, read_yaml
 
 __all__ = ["ReportConfig", "main", "report"]
@@ -23,25 +22,25 @@ class ReportConfig(Settings):
     runs: CliPositionalArg[list[Path]] = Field(description="folders of runs; plots in them are replaced, data are not")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+@command(
+    ReportConfig,
+    prog="xecgnn-report",
+    description="Print the table of each run, draw its plots and write its training report, from its folder alone.",
+    usage="RUN [RUN ...]",
+)
+def main(config: ReportConfig) -> None:
     """Entry point of `xecgnn-report`."""
-    text = "Print the table of each run, draw its plots and write its training report, from its folder alone."
-
-    def command() -> None:
-        config, _ = parse_command(ReportConfig, argv, prog="xecgnn-report", description=text, usage="RUN [RUN ...]")
-        for file in [folder / "config.yaml" for folder in config.runs]:
-            if not file.is_file() or "training" not in read_yaml(file):
-                raise ValueError(f"{file.parent} is not the folder of a run: no settings of a training in {file}")
-        for folder in config.runs:
-            report(folder)
-
-    run_command(command)
+    for file in [folder / "config.yaml" for folder in config.runs]:
+        if not file.is_file() or "training" not in read_yaml(file):
+            raise ValueError(f"{file.parent} is not the folder of a run: no settings of a training in {file}")
+    for folder in config.runs:
+        report(folder)
 
 
 def report(folder: Path) -> None:
     """Draw what the folder of a run has data for; what is missing is told in a line of the log."""
     from xecgnn.evaluation.report import report_evaluation
-    from xecgnn.training.metrics import report_run
+    from xecgnn.training.metrics.report import report_run
 
     files: list[Path] = []
     if "tasks" in read_yaml(folder / "config.yaml"):

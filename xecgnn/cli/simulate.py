@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from xecgnn.cli.command import parse_command, run_command
+from xecgnn.cli.command import command
+from xecgnn.simulation.config import SimulationConfig
 
 __all__ = ["main"]
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+@command(
+    SimulationConfig,
+    prog="xecgnn-simulate",
+    description="Simulate photons in the liquid-xenon detector and write them as a ROOT file.",
+)
+def main(settings: SimulationConfig) -> None:
     """Entry point of `xecgnn-simulate`."""
+    from xecgnn.simulation.write import write_simulation
 
-    def simulate() -> None:
-        from xecgnn.simulation.config import SimulationConfig
-        from xecgnn.simulation.write import write_simulation
-
-        settings, _ = parse_command(
-            SimulationConfig,
-            argv,
-            prog="xecgnn-simulate",
-            description="Simulate photons in the liquid-xenon detector and write them as a ROOT file.",
-        )
-        write_simulation(settings)
-
-    run_command(simulate)
+    write_simulation(settings)
 
 
 if __name__ == "__main__":

@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from xecgnn.cli.command import parse_command, run_command
+from xecgnn.cli.command import command
 from xecgnn.cli.training import check_data, prepare, run_training
-from xecgnn.config import TrainConfig, build_model
+from xecgnn.config import TrainConfig
 from xecgnn.names import TARGETS
 
 __all__ = ["main", "train"]
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of `xecgnn-train`."""
-
-    def command() -> None:
-        config, path = parse_command(
-            TrainConfig,
-            argv,
-            prog="xecgnn-train",
-            description="Train a network that reconstructs the photon from ROOT files.",
-            config=True,
-        )
-        train(config, default_name=Path(path or "train").stem)
-
-    run_command(command)
-
-
 def train(config: TrainConfig, default_name: str = "train") -> Path:
     """Train as the settings say; returns the folder with the artifacts (see `find_start` for `checkpoint`)."""
-    from xecgnn.evaluation import evaluate_run
-    from xecgnn.tasks import SampleReweighter
+    from xecgnn.evaluation.run import evaluate_run
+    from xecgnn.tasks.reweighting import SampleReweighter
     from xecgnn.training.checkpoint import load_model
     from xecgnn.training.data import EventDataModule
+    from xecgnn.training.kinds import build_model
     from xecgnn.training.objective import RegressionObjective
     from xecgnn.training.run import BEST
 
-    config, start = prepare(config, "regression")
+    config, start = prepare(config)
     model = build_model(config)
     data = EventDataModule(model.detector, config.data, config.seed, tasks=list(model.tasks))
     check_data(data, config)
@@ -60,6 +44,14 @@ def train(config: TrainConfig, default_name: str = "train") -> Path:
         result = evaluate_run(best, training, data.test_dataloader(), run.folder, run.folder.name, config.evaluation)
         run.report(result.table, result.files, result.numbers)
     return run.folder
+
+
+main = command(
+    TrainConfig,
+    prog="xecgnn-train",
+    description="Train a network that reconstructs the photon from ROOT files.",
+    config=True,
+)(train)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ class FinishedRun(NamedTuple):
 
     def report(self, text: str, files: list[Path], numbers: Mapping[str, float] | None = None) -> None:
         """Report the training, give what is drawn and the final numbers to MLflow, and say what there is to look at."""
-        from xecgnn.training.metrics import METRICS, report_run
+        from xecgnn.training.metrics.report import report_run
+        from xecgnn.training.metrics.tracker import METRICS
         from xecgnn.training.run import log_artifacts
 
         report_run(self.folder)
@@ -44,7 +45,7 @@ class FinishedRun(NamedTuple):
         log.info("\n%s\n\nArtifacts in %s:\n%s", text, self.folder, artifacts)
 
 
-def prepare(config: ConfigT, kind: str) -> tuple[ConfigT, Start]:
+def prepare(config: ConfigT) -> tuple[ConfigT, Start]:
     """Before the network is built: where the run starts, device, memory, seed.
 
     Returns:
@@ -53,9 +54,10 @@ def prepare(config: ConfigT, kind: str) -> tuple[ConfigT, Start]:
     import lightning.pytorch as pl
 
     from xecgnn.training import run
+    from xecgnn.training.kinds import kind_of
     from xecgnn.training.resume import find_start
 
-    config, start = find_start(config, kind)
+    config, start = find_start(config, kind_of(config))
     run.pick_device(config.training.device)
     run.reuse_freed_memory()
     pl.seed_everything(config.seed, verbose=False)

@@ -9,8 +9,9 @@ from pydantic import BeforeValidator, Field
 from xecgnn.names import NPHO, RELATIVE_TIME, TREE
 from xecgnn.settings import Settings
 
-__all__ = ["DataConfig", "ReaderConfig"]
+__all__ = ["CompressionName", "DataConfig", "ReaderConfig"]
 
+CompressionName = Literal["zstd", "lz4", "zlib", "none"]
 Paths = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 

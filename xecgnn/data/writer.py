@@ -8,17 +8,16 @@ from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
+from xecgnn.data.config import CompressionName
 from xecgnn.data.events import Events
 from xecgnn.names import TREE
 from xecgnn.output import completed
 
-__all__ = ["BASKET_EVENTS", "CompressionName", "TreeWriter", "write", "write_csv"]
-
-CompressionName = Literal["zstd", "lz4", "zlib", "none"]
+__all__ = ["BASKET_EVENTS", "TreeWriter", "write", "write_csv"]
 
 # A reading of all sensors is 19 kB per event: at ROOT's default basket size every event would be a basket of its own.
 BASKET_EVENTS = 500

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from xecgnn.evaluation.baselines import Baseline, fit_baselines
-from xecgnn.evaluation.config import EvaluationConfig
-from xecgnn.evaluation.inpainting import evaluate_inpainting
-from xecgnn.evaluation.light import LightSummary
-from xecgnn.evaluation.predictions import ValidationSample
-from xecgnn.evaluation.reconstruction import write_sensor_predictions
-from xecgnn.evaluation.run import Evaluation, evaluate_run, fit_on_batches
-from xecgnn.evaluation.summary import summary_table
+from xecgnn.lazy import lazy_names
 
-__all__ = [
-    "Baseline",
-    "Evaluation",
-    "EvaluationConfig",
-    "LightSummary",
-    "ValidationSample",
-    "evaluate_inpainting",
-    "evaluate_run",
-    "fit_baselines",
-    "fit_on_batches",
-    "summary_table",
-    "write_sensor_predictions",
-]
+_PUBLIC = {
+    "Baseline": "baselines",
+    "Evaluation": "run",
+    "EvaluationConfig": "config",
+    "LightSummary": "light",
+    "ValidationSample": "predictions",
+    "evaluate_inpainting": "inpainting",
+    "evaluate_run": "run",
+    "fit_baselines": "baselines",
+    "fit_on_batches": "run",
+    "summary_table": "summary",
+    "write_sensor_predictions": "reconstruction",
+}
+
+__all__ = [*_PUBLIC]
+__getattr__, __dir__ = lazy_names(__name__, _PUBLIC)

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xecgnn.models import XECModel
+from xecgnn.models.xec import XECModel
 
 __all__ = ["STEPS", "Attribution"]
 

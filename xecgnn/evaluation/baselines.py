@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from xecgnn.evaluation.light import Light
-from xecgnn.tasks import Task
+from xecgnn.tasks.task import Task
 
 __all__ = ["Baseline", "fit_baselines"]
 

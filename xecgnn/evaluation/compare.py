@@ -14,7 +14,8 @@ from xecgnn.evaluation.pages import new_page, write_pages
 from xecgnn.evaluation.run_history import METRICS, Run, is_ranked
 from xecgnn.evaluation.summary import aligned
 from xecgnn.output import check_new, markdown_table, write_text
-from xecgnn.tasks import TASKS, TasksConfig, build_tasks
+from xecgnn.tasks.config import TasksConfig
+from xecgnn.tasks.registry import TASKS, build_tasks
 
 __all__ = ["compare_runs", "differing_settings"]
 

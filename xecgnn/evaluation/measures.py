@@ -19,8 +19,9 @@ from xecgnn.evaluation.panels import Method
 from xecgnn.evaluation.profiles import build_methods, usable_events
 from xecgnn.evaluation.sample import PredictedSample
 from xecgnn.evaluation.statistics import TAIL, in_tail, quantile_with_error
-from xecgnn.tasks import Axis, Task
+from xecgnn.tasks.axes import Axis
 from xecgnn.tasks.metrics import QUANTILE
+from xecgnn.tasks.task import Task
 
 __all__ = ["Measure", "TaskMeasures", "measure", "measure_pull", "measure_residuals", "pull_axes", "pulls"]
 

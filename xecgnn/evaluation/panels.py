@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from xecgnn.evaluation.statistics import Profile, in_tail, quantile_with_error
 from xecgnn.evaluation.summary import number
-from xecgnn.tasks import Axis
+from xecgnn.tasks.axes import Axis
 from xecgnn.tasks.metrics import QUANTILE
 
 __all__ = [

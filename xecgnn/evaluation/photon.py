@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from xecgnn.detector import angles_to_direction
 from xecgnn.evaluation.summary import number
 from xecgnn.names import IDENTIFIERS, LOSS, TARGETS
-from xecgnn.tasks import AXES, TASKS, Task
+from xecgnn.tasks.axes import AXES
+from xecgnn.tasks.registry import TASKS
+from xecgnn.tasks.task import Task
 
 __all__ = ["PREDICTED", "Photon", "badness", "describe", "known"]
 

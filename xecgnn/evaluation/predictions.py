@@ -13,7 +13,7 @@ from torch import Tensor
 from xecgnn.evaluation.baselines import Baseline
 from xecgnn.evaluation.light import Light
 from xecgnn.names import IDENTIFIERS, LOSS, SCHEMA, TARGETS
-from xecgnn.tasks import Task
+from xecgnn.tasks.task import Task
 
 __all__ = ["NETWORK", "Columns", "ValidationSample", "baseline_branch", "event_losses"]
 

@@ -16,7 +16,8 @@ from xecgnn.evaluation.pages import LOOKS, new_page, write_pages
 from xecgnn.evaluation.panels import Method
 from xecgnn.evaluation.statistics import bins, mean_with_error, profile, quantile_with_error
 from xecgnn.names import UNKNOWN_CLASS
-from xecgnn.tasks import AXES, Axis, Task
+from xecgnn.tasks.axes import AXES, Axis
+from xecgnn.tasks.task import Task
 
 __all__ = ["build_methods", "figures", "usable_events", "write_profile"]
 

@@ -21,7 +21,9 @@ from xecgnn.evaluation.summary import measure, sample_line, summary_table
 from xecgnn.names import FEATURES
 from xecgnn.schema import KINDS
 from xecgnn.settings import read_yaml, validated
-from xecgnn.tasks import Task, TasksConfig, build_tasks
+from xecgnn.tasks.config import TasksConfig
+from xecgnn.tasks.registry import build_tasks
+from xecgnn.tasks.task import Task
 
 __all__ = ["read_predictions", "report_evaluation"]
 

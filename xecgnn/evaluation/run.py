@@ -16,8 +16,8 @@ from xecgnn.evaluation.config import EvaluationConfig
 from xecgnn.evaluation.light import LightSummary
 from xecgnn.evaluation.predictions import ValidationSample
 from xecgnn.evaluation.worst import WorstEvents
-from xecgnn.models import XECModel
-from xecgnn.tasks import Task
+from xecgnn.models.xec import XECModel
+from xecgnn.tasks.task import Task
 
 __all__ = ["Evaluation", "evaluate_run", "fit_on_batches"]
 

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from xecgnn.detector import Detector
 from xecgnn.evaluation.attribution import STEPS, Attribution
-from xecgnn.models import XECModel
+from xecgnn.models.xec import XECModel
 from xecgnn.names import FEATURES, is_valid
 from xecgnn.output import completed
-from xecgnn.tasks import AXES, TASKS
+from xecgnn.tasks.axes import AXES
+from xecgnn.tasks.registry import TASKS
 
 __all__ = ["DISTANCES", "METHODS", "Saliency", "compute_saliency", "event_saliency"]
 

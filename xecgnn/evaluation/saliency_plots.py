@@ -18,7 +18,8 @@ from xecgnn.evaluation.display import draw_sensors
 from xecgnn.evaluation.pages import LOOKS, new_page, write_pages
 from xecgnn.evaluation.saliency import DISTANCES, METHODS, Saliency
 from xecgnn.evaluation.statistics import bins, mean_with_error, profile
-from xecgnn.tasks import AXES, Axis, Task
+from xecgnn.tasks.axes import AXES, Axis
+from xecgnn.tasks.task import Task
 
 __all__ = ["figures", "write_saliency_profiles"]
 

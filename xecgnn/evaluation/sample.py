@@ -15,7 +15,9 @@ from xecgnn.data.match import event_pairs, match_pairs, repeated_pairs
 from xecgnn.evaluation.predictions import NETWORK
 from xecgnn.names import IDENTIFIERS, SCHEMA, TARGETS, TREE, is_valid
 from xecgnn.schema import KINDS
-from xecgnn.tasks import Task, TasksConfig, build_tasks
+from xecgnn.tasks.config import TasksConfig
+from xecgnn.tasks.registry import build_tasks
+from xecgnn.tasks.task import Task
 
 __all__ = ["PredictedSample", "load_sample"]
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from xecgnn.evaluation.run_history import badness
-from xecgnn.tasks import Task
+from xecgnn.tasks.task import Task
 
 __all__ = ["measure", "sample_line", "summary_table"]
 

@@ -19,7 +19,8 @@ from xecgnn.evaluation.profiles import ABSCISSAE, build_methods, figures, usable
 from xecgnn.evaluation.sample import PredictedSample
 from xecgnn.evaluation.statistics import bins, profile, quantile_with_error
 from xecgnn.evaluation.summary import number
-from xecgnn.tasks import AXES, Axis, Task
+from xecgnn.tasks.axes import AXES, Axis
+from xecgnn.tasks.task import Task
 
 __all__ = ["validation_pages"]
 

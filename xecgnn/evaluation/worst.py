@@ -14,7 +14,7 @@ from xecgnn.data.events import Events
 from xecgnn.data.writer import write
 from xecgnn.detector import Detector
 from xecgnn.evaluation.predictions import Columns
-from xecgnn.models import XECModel
+from xecgnn.models.xec import XECModel
 from xecgnn.names import FEATURES, INVALID_VALUE, LOSS
 
 __all__ = ["WorstEvents"]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from xecgnn.export.convert import ExportConfig, VerifyConfig, export_checkpoint, verify_file
-from xecgnn.export.raw_model import RawModel
-from xecgnn.export.runtime import OnnxPredictor
+from xecgnn.lazy import lazy_names
 
-__all__ = [
-    "ExportConfig",
-    "OnnxPredictor",
-    "RawModel",
-    "VerifyConfig",
-    "export_checkpoint",
-    "verify_file",
-]
+_PUBLIC = {
+    "ExportConfig": "config",
+    "OnnxPredictor": "runtime",
+    "RawModel": "raw_model",
+    "VerifyConfig": "config",
+    "export_checkpoint": "convert",
+    "verify_file": "convert",
+}
+
+__all__ = [*_PUBLIC]
+__getattr__, __dir__ = lazy_names(__name__, _PUBLIC)

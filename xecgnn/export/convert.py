@@ -7,11 +7,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.events import Events
 from xecgnn.detector import Detector
+from xecgnn.export.config import ExportConfig, VerifyConfig
 from xecgnn.export.metadata import describe, weights_hash
 from xecgnn.export.onnx_file import OPSET, operators, write_onnx
 from xecgnn.export.raw_model import RawModel
@@ -19,37 +18,12 @@ from xecgnn.export.runtime import OnnxPredictor, require
 from xecgnn.export.verify import verify
 from xecgnn.names import FEATURES, NPHO, RELATIVE_NPHO
 from xecgnn.output import check_new, completed
-from xecgnn.settings import Settings
 from xecgnn.simulation.simulate import simulate_events
 from xecgnn.training.checkpoint import KEY, load_model, read_checkpoint
 
-__all__ = ["ExportConfig", "VerifyConfig", "export_checkpoint", "verify_file"]
+__all__ = ["export_checkpoint", "verify_file"]
 
 log = logging.getLogger(__name__)
-
-
-class ExportConfig(Settings):
-    """Settings of `xecgnn-export`."""
-
-    checkpoint: Path = Field(description="checkpoint of xecgnn-train; with --encoder of any training")
-    output: Path = Field(Path("model.onnx"), description="ONNX file to write")
-    tasks: list[str] = Field([], description="tasks to keep (default: all of the checkpoint)")
-    normalized_input: bool = Field(False, description="one input (B, sensors, 2), normalised, sentinel where invalid")
-    encoder: bool = Field(False, description="the encoder alone: tokens of the faces (B, T, D)")
-    inpaint: Path | None = Field(None, description="checkpoint of xecgnn-inpaint that fills dead sensors first")
-    data: Path | None = Field(None, description="ROOT file to compare on (default: simulated events)")
-    events: int = Field(64, ge=2, description="events to compare on")
-    overwrite: bool = Field(False, description="replace an output file that exists")
-
-
-class VerifyConfig(Settings):
-    """Settings of `xecgnn-export --verify`."""
-
-    verify: Path = Field(description="model file to compare with its checkpoint")
-    checkpoint: Path = Field(description="checkpoint that it was written from")
-    inpaint: Path | None = Field(None, description="checkpoint of the inpainter in it, where there is one")
-    data: Path = Field(description="ROOT file to compare on")
-    events: int = Field(2000, ge=2, description="events to compare on")
 
 
 def export_checkpoint(config: ExportConfig) -> Path:

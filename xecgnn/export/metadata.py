@@ -27,7 +27,8 @@ from torch import nn
 import xecgnn
 from xecgnn.export.raw_model import RawModel
 from xecgnn.names import FEATURES
-from xecgnn.nn.normalizer import NormalizationConfig, Normalizer
+from xecgnn.nn.config import NormalizationConfig
+from xecgnn.nn.normalizer import Normalizer
 
 __all__ = ["describe", "normalization_of", "weights_hash"]
 

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from xecgnn.data.graph import face_runs
 from xecgnn.detector import Detector
-from xecgnn.models import Encoder, Inpainter, XECModel
+from xecgnn.models.encoder import Encoder
+from xecgnn.models.inpainter import Inpainter
+from xecgnn.models.xec import XECModel
 from xecgnn.names import FEATURES, SCHEMA
 from xecgnn.nn.topology import SpreadTopology
 

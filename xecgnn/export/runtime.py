@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from xecgnn.export.raw_model import READINGS
 from xecgnn.names import FEATURES
-from xecgnn.nn.normalizer import NormalizationConfig, Normalizer
+from xecgnn.nn.config import NormalizationConfig
+from xecgnn.nn.normalizer import Normalizer
 
 __all__ = ["OnnxPredictor", "require"]
 

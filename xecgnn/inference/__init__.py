@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from xecgnn.inference.fill import FillConfig, fill_file
-from xecgnn.inference.predict import InferConfig, predict_files
-from xecgnn.inference.predictor import CheckpointPredictor, Predictor, load_predictor
+from xecgnn.lazy import lazy_names
 
-__all__ = [
-    "CheckpointPredictor",
-    "FillConfig",
-    "InferConfig",
-    "Predictor",
-    "fill_file",
-    "load_predictor",
-    "predict_files",
-]
+_PUBLIC = {
+    "CheckpointPredictor": "predictor",
+    "FillConfig": "config",
+    "InferConfig": "config",
+    "Predictor": "predictor",
+    "fill_file": "fill",
+    "load_predictor": "predictor",
+    "predict": "predictions",
+    "predict_files": "infer",
+}
+
+__all__ = [*_PUBLIC]
+__getattr__, __dir__ = lazy_names(__name__, _PUBLIC)

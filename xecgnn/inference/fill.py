@@ -11,20 +11,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.dead_channels import read_dead_channels
 from xecgnn.data.events import Events
 from xecgnn.data.reader import TreeReader
+from xecgnn.inference.config import FillConfig
 from xecgnn.inference.faces import join_faces, split_faces
 from xecgnn.inference.stream import Job, batch_size, file_hash, in_batches, run_job
-from xecgnn.names import FEATURES, FILLED, INVALID_VALUE, NPHO, RELATIVE_NPHO, RELATIVE_TIME, TIME, TREE, is_valid
+from xecgnn.names import FEATURES, FILLED, INVALID_VALUE, NPHO, RELATIVE_NPHO, RELATIVE_TIME, TIME, is_valid
 from xecgnn.output import check_new
 from xecgnn.schema import Column, Schema
-from xecgnn.settings import Settings
 
-__all__ = ["FillConfig", "fill_file"]
+__all__ = ["fill_file"]
 
 log = logging.getLogger(__name__)
 
@@ -33,19 +32,6 @@ RATIO = {NPHO: RELATIVE_NPHO, RELATIVE_NPHO: NPHO}  # proportional within an eve
 OFFSET = {RELATIVE_TIME: TIME, TIME: RELATIVE_TIME}  # shifted within an event
 
 Mask = NDArray[np.bool_]
-
-
-class FillConfig(Settings):
-    """Settings of `xecgnn-fill`."""
-
-    checkpoint: Path = Field(description="checkpoint of xecgnn-inpaint")
-    input: Path = Field(description="ROOT file to fill")
-    output: Path = Field(description="ROOT file to write")
-    dead_channels: Path | None = Field(
-        None, description="text file with the ids of sensors to fill whatever they read, # for comments"
-    )
-    tree: str = Field(TREE, description="name of the tree in the input")
-    batch: int | None = Field(None, ge=1, description="events per call of the network (null: 8 on a CPU, 128 on a GPU)")
 
 
 def fill_file(config: FillConfig) -> Path:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from xecgnn.models.autoencoder import DecoderConfig, MaskedAutoencoder
-from xecgnn.models.config import ModelConfig
-from xecgnn.models.encoder import Encoder
-from xecgnn.models.fusion import FusionTransformer
-from xecgnn.models.head import Head
-from xecgnn.models.inpainter import Inpainter, InpainterConfig
-from xecgnn.models.xec import XECModel
+from xecgnn.lazy import lazy_names
 
-__all__ = [
-    "DecoderConfig",
-    "Encoder",
-    "FusionTransformer",
-    "Head",
-    "Inpainter",
-    "InpainterConfig",
-    "MaskedAutoencoder",
-    "ModelConfig",
-    "XECModel",
-]
+_PUBLIC = {
+    "DecoderConfig": "config",
+    "Encoder": "encoder",
+    "FusionTransformer": "fusion",
+    "Head": "head",
+    "Inpainter": "inpainter",
+    "InpainterConfig": "config",
+    "MaskedAutoencoder": "autoencoder",
+    "ModelConfig": "config",
+    "XECModel": "xec",
+}
+
+__all__ = [*_PUBLIC]
+__getattr__, __dir__ = lazy_names(__name__, _PUBLIC)

@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from xecgnn.detector import Detector
-from xecgnn.models.config import ModelConfig
+from xecgnn.models.config import DecoderConfig, ModelConfig
 from xecgnn.models.encoder import Encoder
 from xecgnn.models.fusion import FusionTransformer
 from xecgnn.models.readout import SensorReadout, TokenGrid, first_lattices, fused_tokens, hex_topologies
 from xecgnn.names import HEX, LATTICE
 from xecgnn.nn.block import Block
+from xecgnn.nn.config import NormalizationConfig
 from xecgnn.nn.face_encoder import WINDOW, FaceEncoder
 from xecgnn.nn.hex_conv import HexConv
 from xecgnn.nn.lattice_conv import LatticeConv
-from xecgnn.nn.normalizer import NormalizationConfig
 from xecgnn.nn.topology import LatticeTopology
-from xecgnn.settings import Settings
 
-__all__ = ["Decoder", "DecoderConfig", "MaskedAutoencoder"]
+__all__ = ["Decoder", "MaskedAutoencoder"]
 
 Nodes = dict[str, Tensor]  # by node type
 PATCH = 4  # a node of the decoder's lattices stands for PATCH x PATCH nodes
-
-
-class DecoderConfig(Settings):
-    """Sizes of the decoder, and what it restores."""
-
-    decoder_dim: int = Field(128, ge=4, multiple_of=4, description="channels")
-    depth: int = Field(1, ge=0, description="blocks, ConvNeXt on lattices and HexNeXt on hexagonal faces")
-    predict_channels: tuple[Literal["npho"], Literal["relative_time"]] | tuple[Literal["npho"]] = Field(
-        ("npho", "relative_time"), description="readings that are restored"
-    )
 
 
 class Decoder(nn.Module):

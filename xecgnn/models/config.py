@@ -1,4 +1,4 @@
-"""Settings of the network."""
+"""Settings of the networks."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from xecgnn.nn.pooling import Pooling
-from xecgnn.nn.position import PositionKind
+from xecgnn.nn.config import Pooling, PositionKind
 from xecgnn.settings import Settings
 
-__all__ = ["ModelConfig"]
+__all__ = ["DecoderConfig", "InpainterConfig", "ModelConfig"]
 
 
 class ModelConfig(Settings):
@@ -43,3 +42,20 @@ class ModelConfig(Settings):
         if min(self.depths) < 0 or min(self.outer_fine_pool) < 1:
             raise ValueError(f"depths {self.depths} must be >= 0 and outer_fine_pool {self.outer_fine_pool} >= 1")
         return self
+
+
+class DecoderConfig(Settings):
+    """Sizes of the decoder, and what it restores."""
+
+    decoder_dim: int = Field(128, ge=4, multiple_of=4, description="channels")
+    depth: int = Field(1, ge=0, description="blocks, ConvNeXt on lattices and HexNeXt on hexagonal faces")
+    predict_channels: tuple[Literal["npho"], Literal["relative_time"]] | tuple[Literal["npho"]] = Field(
+        ("npho", "relative_time"), description="readings that are restored"
+    )
+
+
+class InpainterConfig(Settings):
+    """Sizes of the part that looks at single sensors."""
+
+    local_dim: int = Field(16, ge=4, multiple_of=4, description="channels at each sensor")
+    depth: int = Field(1, ge=0, description="blocks over the visible sensors, before hidden ones look at them")

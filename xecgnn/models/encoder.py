@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from xecgnn.detector import Detector
 from xecgnn.models.config import ModelConfig
 from xecgnn.models.grids import face_grids
+from xecgnn.nn.config import NormalizationConfig
 from xecgnn.nn.face_encoder import GRID, HexEncoder, LatticeEncoder, level_name
-from xecgnn.nn.normalizer import NormalizationConfig, Normalizer
+from xecgnn.nn.normalizer import Normalizer
 from xecgnn.nn.pooling import GridPool, LightWeights, MeanPool
 from xecgnn.nn.spread import Readings, Spread
 from xecgnn.nn.topology import SpreadTopology

@@ -7,36 +7,27 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 from torch_geometric.nn.module_dict import ModuleDict
 
 from xecgnn.detector import Detector, Face
-from xecgnn.models.config import ModelConfig
+from xecgnn.models.config import InpainterConfig, ModelConfig
 from xecgnn.models.encoder import Encoder
 from xecgnn.models.fusion import FusionTransformer
 from xecgnn.models.readout import SensorReadout, TokenGrid, first_lattices, fused_tokens, hex_topologies
 from xecgnn.names import FEATURES, HEX, INVALID_LIMIT, INVALID_VALUE, LATTICE
 from xecgnn.nn.block import Block
+from xecgnn.nn.config import NormalizationConfig
 from xecgnn.nn.face_encoder import FaceEncoder
 from xecgnn.nn.hex_conv import HexConv
 from xecgnn.nn.lattice_conv import LatticeConv
-from xecgnn.nn.normalizer import NormalizationConfig
 from xecgnn.nn.topology import LatticeTopology, Topology
-from xecgnn.settings import Settings
 
-__all__ = ["Inpainter", "InpainterConfig", "NeighborMean"]
+__all__ = ["Inpainter", "NeighborMean"]
 
 Nodes = dict[str, Tensor]  # by node type
 WINDOW = 5  # side of the window around a sensor of a lattice
 LARGEST = INVALID_LIMIT / 2  # photons: whatever is predicted, a filled reading is a valid one
-
-
-class InpainterConfig(Settings):
-    """Sizes of the part that looks at single sensors."""
-
-    local_dim: int = Field(16, ge=4, multiple_of=4, description="channels at each sensor")
-    depth: int = Field(1, ge=0, description="blocks over the visible sensors, before hidden ones look at them")
 
 
 class NeighborMean(nn.Module):

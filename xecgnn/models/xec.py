@@ -13,10 +13,10 @@ from xecgnn.models.config import ModelConfig
 from xecgnn.models.encoder import Encoder
 from xecgnn.models.fusion import FusionTransformer
 from xecgnn.models.head import Head
-from xecgnn.nn.normalizer import NormalizationConfig
+from xecgnn.nn.config import NormalizationConfig
 
 if TYPE_CHECKING:
-    from xecgnn.tasks import Task
+    from xecgnn.tasks.task import Task
 
 __all__ = ["XECModel"]
 

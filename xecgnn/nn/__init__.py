@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from xecgnn.nn.block import GRN, Block, DropPath, Resample
-from xecgnn.nn.face_encoder import HexEncoder, LatticeEncoder
-from xecgnn.nn.hex_conv import HexConv
-from xecgnn.nn.lattice_conv import LatticeConv
-from xecgnn.nn.masking import Masker, MaskingConfig, TimeMaskingConfig
-from xecgnn.nn.normalizer import NormalizationConfig, Normalizer
-from xecgnn.nn.pooling import GridPool, MeanPool
-from xecgnn.nn.position import PositionEmbedding
-from xecgnn.nn.spread import Spread
-from xecgnn.nn.topology import HexTopology, LatticeTopology, SpreadTopology, Topology
+from xecgnn.lazy import lazy_names
 
-__all__ = [
-    "GRN",
-    "Block",
-    "DropPath",
-    "GridPool",
-    "HexConv",
-    "HexEncoder",
-    "HexTopology",
-    "LatticeConv",
-    "LatticeEncoder",
-    "LatticeTopology",
-    "Masker",
-    "MaskingConfig",
-    "MeanPool",
-    "NormalizationConfig",
-    "Normalizer",
-    "PositionEmbedding",
-    "Resample",
-    "Spread",
-    "SpreadTopology",
-    "TimeMaskingConfig",
-    "Topology",
-]
+_PUBLIC = {
+    "Block": "block",
+    "DropPath": "block",
+    "GRN": "block",
+    "GridPool": "pooling",
+    "HexConv": "hex_conv",
+    "HexEncoder": "face_encoder",
+    "HexTopology": "topology",
+    "LatticeConv": "lattice_conv",
+    "LatticeEncoder": "face_encoder",
+    "LatticeTopology": "topology",
+    "Masker": "masking",
+    "MaskingConfig": "config",
+    "MeanPool": "pooling",
+    "NormalizationConfig": "config",
+    "Normalizer": "normalizer",
+    "PositionEmbedding": "position",
+    "Resample": "block",
+    "Spread": "spread",
+    "SpreadTopology": "topology",
+    "TimeMaskingConfig": "config",
+    "Topology": "topology",
+}
+
+__all__ = [*_PUBLIC]
+__getattr__, __dir__ = lazy_names(__name__, _PUBLIC)

@@ -3,57 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from xecgnn.detector import Detector, Face
-from xecgnn.settings import Settings
+from xecgnn.nn.config import MaskingConfig
 
-__all__ = ["Masker", "MaskingConfig", "TimeMaskingConfig", "face_patches", "predict_masked"]
+__all__ = ["Masker", "face_patches", "predict_masked"]
 
 Validity = tuple[Tensor, Tensor]  # npho_valid, time_valid (B * N,) bool, True = usable
 Faces = dict[str, Tensor]
 
 OCTAVES = 12  # bins of npho, a factor of 2 each, below the brightest sensor of the event; the last one is open
-
-
-class TimeMaskingConfig(Settings):
-    """How much likelier sensors with a valid time are hidden."""
-
-    mask_ratio_scale: float = Field(1.0, gt=0, description="divides the random rank of a sensor with valid time")
-
-
-class MaskingConfig(Settings):
-    """What is hidden from the network."""
-
-    mask_ratio: float | tuple[float, float] = Field(
-        0.6, description="share of the valid sensors that is hidden; a pair: drawn for each event between both"
-    )
-    pattern: Literal["random", "patch"] = Field("random", description="single sensors, or patches of neighbours")
-    patch_size: int = Field(4, ge=1, description="side of a patch, sensors")
-    flat_npho: bool = Field(False, description="equal chance for each octave of npho instead of for each sensor")
-    time: TimeMaskingConfig = TimeMaskingConfig()
-    dead_channels: list[str] = Field([], description="files of dead channels, one sensor id per line")
-    dead_channel_fraction: float = Field(
-        0.5, ge=0, le=1, description="share of events that get one of those lists instead of a random mask"
-    )
-
-    @field_validator("mask_ratio", mode="before")
-    @classmethod
-    def _one_or_two(cls, value: Any) -> Any:
-        """One number or a pair in ascending order, each between 0 and 1, neither of them included."""
-        parts = list(value) if isinstance(value, list | tuple) else [value]
-        try:
-            numbers = [float(part) for part in parts]
-        except (TypeError, ValueError):
-            numbers = []
-        if len(numbers) not in (1, 2) or not all(0 < n < 1 for n in numbers) or numbers != sorted(numbers):
-            raise ValueError(f"expected a number between 0 and 1, or a pair [lowest, highest] of them, found {value!r}")
-        return numbers[0] if len(numbers) == 1 else tuple(numbers)
 
 
 class Masker(nn.Module):

@@ -2,57 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from xecgnn.names import NPHO, RELATIVE_NPHO, is_valid
-from xecgnn.settings import Settings
+from xecgnn.names import is_valid
+from xecgnn.nn.config import NormalizationConfig
 
-__all__ = ["BRANCH_CONSTANTS", "NormalizationConfig", "Normalizer"]
-
-BRANCH_CONSTANTS: dict[str, dict[str, float]] = {
-    NPHO: {},  # the defaults below
-    RELATIVE_NPHO: {
-        "npho_scale": 0.58,
-        "npho_scale2": 1.0,
-        "npho_threshold": 0.0,
-        "time_scale": 6.5e-8,
-        "time_shift": 0.5,
-        "sentinel_value": -5.0,
-    },
-}
-
-
-class NormalizationConfig(Settings):
-    """Scheme and constants; the defaults belong to the branch `npho`, see `for_branch`.
-
-    On simulated MEG II events they give valid npho a mean of 0.8 and a spread of 0.9, and valid times 0.7 and 0.9; the
-    sentinel lies below npho = -190 and below every time that is not negative.
-    """
-
-    npho_scheme: Literal["log1p", "sqrt", "anscombe", "linear"] = Field("log1p", description="transform of npho")
-    npho_scale: float = Field(30.0, gt=0, description="scale of npho inside the transform, unit of the npho branch")
-    npho_scale2: float = Field(1.0, gt=0, description="divides the result of log1p")
-    npho_threshold: float = Field(100.0, description="time is invalid below this npho, unit of the npho branch")
-    time_scale: float = Field(3e-9, gt=0, description="scale of the sensor time, s")
-    time_shift: float = Field(0.5, description="subtracted from time / time_scale")
-    sentinel_value: float = Field(-2.0, description="network input in place of an invalid reading")
-
-    @classmethod
-    def for_branch(cls, branch: str) -> NormalizationConfig:
-        """Constants for an npho branch: `npho` or `relative_npho`.
-
-        Raises:
-            ValueError: for any other branch.
-        """
-        if branch not in BRANCH_CONSTANTS:
-            known = ", ".join(BRANCH_CONSTANTS)
-            raise ValueError(f"no normalisation constants for the branch {branch!r}; known: {known}")
-        return cls.model_validate(BRANCH_CONSTANTS[branch])
-
+__all__ = ["Normalizer"]
 
 class Normalizer(nn.Module):
     """Readings (npho, time in s) -> numbers of order one; an invalid reading becomes the sentinel.

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["GridPool", "LightWeights", "MeanPool", "Pooling"]
+from xecgnn.nn.config import Pooling
 
-Pooling = Literal["light", "average", "bilinear"]
-
+__all__ = ["GridPool", "LightWeights", "MeanPool"]
 
 class GridPool(nn.Module):
     """Lattice (B * H * W, C) -> grid (B, G, G', C) by two constant matrices, one per direction.

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-__all__ = ["PositionEmbedding", "PositionKind", "sinusoid"]
+from xecgnn.nn.config import PositionKind
 
-PositionKind = Literal["learnable", "sinusoidal", "geometric"]
-
+__all__ = ["PositionEmbedding", "sinusoid"]
 
 def sinusoid(position: Tensor, dim: int) -> Tensor:
     """Sines and cosines of positions (T,) at dim / 2 frequencies from 1 to 1/10000 (arXiv:1706.03762): (T, dim)."""

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xecgnn.detector import Detector, direction_to_angles
+from xecgnn.simulation.config import Sample
 from xecgnn.simulation.constants import Constants
 from xecgnn.simulation.shower import Interactions, Showers, draw_showers, represent
-from xecgnn.simulation.source import EnergyRange, Photons, Sample, draw_photons
+from xecgnn.simulation.source import EnergyRange, Photons, draw_photons
 from xecgnn.simulation.volume import XenonVolume
 
 __all__ = ["BLOCK_EVENTS", "MEV", "NS", "Block", "PhotonBlocks", "Stream", "generator"]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from xecgnn.data.writer import CompressionName
+from xecgnn.data.config import CompressionName
 from xecgnn.settings import Settings
-from xecgnn.simulation.simulate import MAX_SEED
-from xecgnn.simulation.source import Sample
 
-__all__ = ["SimulationConfig"]
+__all__ = ["MAX_SEED", "Sample", "SimulationConfig"]
+
+MAX_SEED = 2**31 - 1  # the seed is the run number, an int32
+Sample = Literal["uniform", "signal"]
 
 
 class SimulationConfig(Settings):

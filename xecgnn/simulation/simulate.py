@@ -11,16 +11,16 @@ from xecgnn.data.events import Events
 from xecgnn.detector import Detector
 from xecgnn.simulation.block import BLOCK_EVENTS, MEV, PhotonBlocks
 from xecgnn.simulation.cascade import ENERGY_RANGE
+from xecgnn.simulation.config import MAX_SEED, Sample
 from xecgnn.simulation.constants import Constants
 from xecgnn.simulation.deposits import DepositFile
 from xecgnn.simulation.readout import dead_mask
 from xecgnn.simulation.response import Response, respond
-from xecgnn.simulation.source import EnergyRange, Sample
+from xecgnn.simulation.source import EnergyRange
 from xecgnn.simulation.volume import XenonVolume
 
-__all__ = ["MAX_SEED", "Options", "simulate_blocks", "simulate_deposits", "simulate_events"]
+__all__ = ["Options", "simulate_blocks", "simulate_deposits", "simulate_events"]
 
-MAX_SEED = 2**31 - 1  # the seed is the run number, an int32 in the files of many programs
 
 
 class Options(TypedDict, total=False):

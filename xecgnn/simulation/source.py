@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xecgnn.detector import Detector, angles_to_direction
+from xecgnn.simulation.config import Sample
 from xecgnn.simulation.constants import Constants
 from xecgnn.simulation.volume import XenonVolume
 
-__all__ = ["EnergyRange", "Photons", "Sample", "draw_photons"]
+__all__ = ["EnergyRange", "Photons", "draw_photons"]
 
 Floats = NDArray[np.float64]
-Sample = Literal["uniform", "signal"]
 EnergyRange = tuple[float, float]  # MeV; a line where both are the same
 
 

@@ -2,48 +2,25 @@
 
 from __future__ import annotations
 
-from torch import nn
+from xecgnn.lazy import lazy_names
 
-from xecgnn.tasks.axes import AXES, Axis
-from xecgnn.tasks.config import ReweightingConfig, TaskConfig, TasksConfig
-from xecgnn.tasks.direction import Angle, AngleVec
-from xecgnn.tasks.n_gamma import NGamma
-from xecgnn.tasks.regression import Energy, Position, Timing
-from xecgnn.tasks.reweighting import SampleReweighter
-from xecgnn.tasks.task import Task
+_PUBLIC = {
+    "AXES": "axes",
+    "Angle": "direction",
+    "AngleVec": "direction",
+    "Axis": "axes",
+    "Energy": "regression",
+    "NGamma": "n_gamma",
+    "Position": "regression",
+    "ReweightingConfig": "config",
+    "SampleReweighter": "reweighting",
+    "TASKS": "registry",
+    "Task": "task",
+    "TaskConfig": "config",
+    "TasksConfig": "config",
+    "Timing": "regression",
+    "build_tasks": "registry",
+}
 
-__all__ = [
-    "AXES",
-    "TASKS",
-    "Axis",
-    "ReweightingConfig",
-    "SampleReweighter",
-    "Task",
-    "TaskConfig",
-    "TasksConfig",
-    "build_tasks",
-]
-
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Angle, Energy, Timing, Position, AngleVec, NGamma)}
-
-
-def build_tasks(config: TasksConfig) -> nn.ModuleDict:
-    """The enabled tasks by name. Metrics of a later task whose names are taken get the task's name as prefix.
-
-    Raises:
-        ValueError: no task is enabled.
-    """
-    tasks: dict[str, Task] = {}
-    taken: set[str] = set()
-    for name, kind in TASKS.items():
-        settings = getattr(config, name)
-        if not settings.enabled:
-            continue
-        task = kind(settings)
-        if taken & set(task.metric_units()):
-            task.metric_prefix = f"{name}_"
-        taken |= set(task.metric_units())
-        tasks[name] = task
-    if not tasks:
-        raise ValueError(f"tasks: none is enabled; allowed: {', '.join(TASKS)}")
-    return nn.ModuleDict(tasks)
+__all__ = [*_PUBLIC]
+__getattr__, __dir__ = lazy_names(__name__, _PUBLIC)

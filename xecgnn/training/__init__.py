@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from xecgnn.lazy import lazy_names
 
-# Resolved on first use: the settings classes are needed by every command, Lightning only by those that train.
 _PUBLIC = {
     "CheckpointConfig": "config",
     "LoggingConfig": "config",
@@ -13,10 +11,5 @@ _PUBLIC = {
     "load_model": "checkpoint",
 }
 
-__all__ = list(_PUBLIC)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; public names: {', '.join(__all__)}")
-    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+__all__ = [*_PUBLIC]
+__getattr__, __dir__ = lazy_names(__name__, _PUBLIC)

@@ -7,33 +7,22 @@ what is needed to rebuild the network: kind, settings, detector YAML and hash, v
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import xecgnn
+from xecgnn.config import FORMAT
 from xecgnn.detector import Detector
-from xecgnn.models import DecoderConfig, Inpainter, InpainterConfig, MaskedAutoencoder, ModelConfig, XECModel
-from xecgnn.nn import NormalizationConfig
-from xecgnn.tasks import TasksConfig, build_tasks
+from xecgnn.training.kinds import KINDS
 
-__all__ = ["COMMANDS", "KEY", "describe_run", "load_model", "network_state", "read_checkpoint"]
+__all__ = ["KEY", "describe_run", "load_model", "network_state", "read_checkpoint"]
 
 KEY = "xecgnn"
 PREFIX = "objective.model."  # of the network's weights inside the Lightning module
-# Kind of a run -> the command that makes it.
-COMMANDS = {"regression": "xecgnn-train", "pretraining": "xecgnn-pretrain", "inpainting": "xecgnn-inpaint"}
-# Kind of a run -> its network, from detector, sizes, normalisation and all settings.
-Builder = Callable[[Detector, ModelConfig, NormalizationConfig, dict[str, Any]], nn.Module]
-BUILDERS: dict[str, Builder] = {
-    "regression": lambda d, m, n, config: XECModel(d, m, n, build_tasks(TasksConfig(**config["tasks"]))),
-    "pretraining": lambda d, m, n, config: MaskedAutoencoder(d, m, n, DecoderConfig(**config["decoder"])),
-    "inpainting": lambda d, m, n, config: Inpainter(d, m, n, InpainterConfig(**config["inpainter"])),
-}
 
 
 def describe_run(kind: str, config: dict[str, Any], detector: Detector) -> dict[str, Any]:
@@ -54,7 +43,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is not a checkpoint.
+        ValueError: the file is not a checkpoint, or one of another format.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"checkpoint {str(path)!r} not found")
@@ -64,6 +53,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path}: not a readable checkpoint ({type(error).__name__})") from None
     if not isinstance(checkpoint, dict):
         raise ValueError(f"{path}: expected a dictionary of weights, found {type(checkpoint).__name__}")
+    found = checkpoint[KEY]["config"].get("format", 1) if KEY in checkpoint else FORMAT
+    if found != FORMAT:
+        raise ValueError(f"{path}: a checkpoint of format {found}, allowed: {FORMAT}; train again, or use its xecgnn")
     return checkpoint
 
 
@@ -78,15 +70,13 @@ def load_model(path: str | Path, weights: str = "averaged", kind: str = "regress
     checkpoint = read_checkpoint(path)
     run = checkpoint.get(KEY)
     if run is None or run["kind"] != kind:
-        found = f"one of {COMMANDS[run['kind']]}" if run else "bare weights"
-        raise ValueError(f"{path}: expected a checkpoint of {COMMANDS[kind]}, found {found}")
+        found = f"one of {KINDS[run['kind']].command}" if run else "bare weights"
+        raise ValueError(f"{path}: expected a checkpoint of {KINDS[kind].command}, found {found}")
     if weights not in ("averaged", "trained"):
         raise ValueError(f"weights: expected 'averaged' or 'trained', found {weights!r}")
-    config = run["config"]
     detector = Detector.from_yaml(run["detector_yaml"])
     detector = replace(detector, position=run["position"].numpy(), normal=run["normal"].numpy())
-    sizes, normalization = ModelConfig(**config["model"]), NormalizationConfig(**config["normalization"])
-    model = BUILDERS[kind](detector, sizes, normalization, config)
+    model = KINDS[kind].rebuild(detector, run["config"])
     state = checkpoint["state_dict"]
     if weights == "trained":
         state = checkpoint.get("current_model_state", state)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from xecgnn.evaluation.run_history import SIGNED
-from xecgnn.models import XECModel
-from xecgnn.tasks import SampleReweighter
+from xecgnn.models.xec import XECModel
+from xecgnn.tasks.reweighting import SampleReweighter
 from xecgnn.training.reduction import mean_over_ranks
 
 __all__ = ["Objective", "RegressionObjective"]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from xecgnn.models import Inpainter, MaskedAutoencoder
+from xecgnn.models.autoencoder import MaskedAutoencoder
+from xecgnn.models.inpainter import Inpainter
 from xecgnn.names import FEATURES, INVALID_LIMIT
 from xecgnn.nn.masking import Masker, predict_masked
 from xecgnn.tasks.losses import POINTWISE

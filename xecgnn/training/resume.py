@@ -12,8 +12,9 @@ from pydantic import BaseModel
 from torch import nn
 
 from xecgnn.detector import Detector
-from xecgnn.settings import ConfigError, flattened, nested, validated
-from xecgnn.training.checkpoint import COMMANDS, KEY, network_state, read_checkpoint
+from xecgnn.settings import ConfigError, flattened, overridden, validated
+from xecgnn.training.checkpoint import KEY, network_state, read_checkpoint
+from xecgnn.training.kinds import KINDS
 
 __all__ = ["Start", "check_detector", "find_start", "load_weights"]
 
@@ -81,7 +82,7 @@ def _continued(config: ConfigT, checkpoint: dict[str, Any], path: Path) -> Confi
     for name, value in changed.items():
         if name != "checkpoint.resume_from":
             log.info("%s: %r from here on, %r before.", name, value, run[name])
-    return validated(type(config), nested(run | changed))
+    return validated(type(config), overridden(before.model_dump(mode="json"), changed))
 
 
 def _is_free(name: str, scheduler: str) -> bool:
@@ -94,7 +95,7 @@ def _is_free(name: str, scheduler: str) -> bool:
 def _origin(checkpoint: dict[str, Any]) -> str:
     """What a checkpoint is, for people."""
     run = checkpoint.get(KEY)
-    return f"a checkpoint of {COMMANDS[run['kind']]}" if run else "bare weights"
+    return f"a checkpoint of {KINDS[run['kind']].command}" if run else "bare weights"
 
 
 def check_detector(checkpoint: dict[str, Any], detector: Detector) -> None:

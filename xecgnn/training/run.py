@@ -24,7 +24,8 @@ from xecgnn.evaluation.run_history import direction
 from xecgnn.settings import flattened
 from xecgnn.training.config import LoggingConfig, TrainingConfig
 from xecgnn.training.ema import WarmEMA
-from xecgnn.training.metrics import METRICS, MetricsCallback
+from xecgnn.training.metrics.callback import MetricsCallback
+from xecgnn.training.metrics.tracker import METRICS
 
 __all__ = [
     "BEST",

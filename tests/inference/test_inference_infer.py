@@ -161,7 +161,7 @@ def test_interrupted_and_resumed_is_one_pass(
 def test_a_model_without_predictions(checkpoint: Path, mini_files: Path, tmp_path: Path, monkeypatch, run):
     predictor = CheckpointPredictor(checkpoint)
     predictor.output_names = ("tokens",)  # of xecgnn-export --encoder
-    monkeypatch.setattr("xecgnn.inference.predict.load_predictor", lambda *_, **__: predictor)
+    monkeypatch.setattr("xecgnn.inference.infer.load_predictor", lambda *_, **__: predictor)
     code, lines = run(onnx="tokens.onnx", input=mini_files / "data" / "val", output=tmp_path / "o.root")
     tasks = "angle, energy, timing, uvwFI, angleVec, n_gamma"
     assert (code, lines) == (2, [f"error: tokens.onnx: gives 'tokens', no prediction of {tasks}"])

@@ -1,76 +1,29 @@
-"""Predictions of a trained network: for a stream of events, and for files of any number and size."""
+"""Predictions of a trained network for files of any number and size: one ROOT file, as a table too."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import cast
 
-import numpy as np
-import torch
-from pydantic import Field
-
-from xecgnn.data.config import Paths, ReaderConfig
+from xecgnn.data.config import ReaderConfig
 from xecgnn.data.events import Events
 from xecgnn.data.files import OPTIONAL, common_columns, scan_files
 from xecgnn.data.parts import stored_events
 from xecgnn.data.reader import TreeReader
 from xecgnn.data.writer import write_csv
+from xecgnn.inference.config import InferConfig
+from xecgnn.inference.predictions import predict, predicted_tasks
 from xecgnn.inference.predictor import Predictor, load_predictor
-from xecgnn.inference.stream import Job, batch_size, file_hash, in_batches, run_job
-from xecgnn.names import FEATURES, IDENTIFIERS, NPHO, RELATIVE_TIME, SCHEMA, TARGETS, UNKNOWN_CLASS, is_valid
+from xecgnn.inference.stream import Job, batch_size, file_hash, run_job
+from xecgnn.names import FEATURES, IDENTIFIERS, SCHEMA
 from xecgnn.output import check_new
 from xecgnn.schema import Column
-from xecgnn.tasks import Task, TasksConfig, build_tasks
 
-__all__ = ["InferConfig", "predict", "predict_files"]
+__all__ = ["predict_files"]
 
 log = logging.getLogger(__name__)
-
-
-class InferConfig(ReaderConfig):
-    """Settings of `xecgnn-infer`."""
-
-    onnx: Path = Field(description="model: ONNX file of xecgnn-export, or checkpoint of xecgnn-train")
-    input: Paths = Field(description="ROOT files: names, globs or directories")
-    output: Path = Field(description="ROOT file to write")
-    csv: Path | None = Field(None, description="CSV file to write beside it")
-    batch: int | None = Field(None, ge=1, description="events per call of the network (null: 8 on a CPU, 128 on a GPU)")
-    copy_branches: list[str] = Field([], description="further branches to copy, for example another reconstruction's")
-    npho_branch: str = Field(NPHO, description="branch read as npho, if not the one that the network was trained with")
-    time_branch: str = Field(
-        RELATIVE_TIME, description="branch read as relative_time (s), if not the one of the training"
-    )
-
-
-def predict(predictor: Predictor, events: Iterable[Events], batch: int | None = None) -> Iterator[Events]:
-    """Add predictions to events: columns pred_<truth> and, where the network predicts them, sigma_<truth>.
-
-    Nothing is kept: of a stream of events only those of a few batches are in memory. An event without any valid npho is
-    predicted as NaN (class -1).
-
-    Args:
-        predictor: a network, for example that of `load_predictor`.
-        events: with npho and relative_time, by sensor id.
-        batch: events per call of the network (None: 8 on a CPU, 128 on a GPU).
-
-    Returns:
-        All events in their order, in batches.
-    """
-    tasks = _tasks(predictor)
-
-    def add(some: Events) -> Events:
-        npho, time = (np.ascontiguousarray(some[name]) for name in FEATURES)
-        outputs = {name: torch.from_numpy(values) for name, values in predictor.predict(npho, time).items()}
-        predicted = {name: values for task in tasks for name, values in task.columns(outputs).items()}
-        empty = ~is_valid(npho).any(1)
-        for values in predicted.values():
-            values[empty] = np.nan if values.dtype.kind == "f" else UNKNOWN_CLASS
-        return some.with_columns(predicted)
-
-    return in_batches(add, events, batch, predictor.on_gpu)
 
 
 def predict_files(config: InferConfig) -> Path:
@@ -87,7 +40,7 @@ def predict_files(config: InferConfig) -> Path:
     for path in filter(None, (config.output, config.csv)):
         check_new(path)
     predictor = load_predictor(config.onnx, one_thread=True)
-    _tasks(predictor, config.onnx)
+    predicted_tasks(predictor, config.onnx)
     log.info("%s: %s, %s", config.onnx, ", ".join(predictor.output_names), predictor.provider)
     reader = _reader_config(config, predictor)
     scans = scan_files(config.input, FEATURES, reader, predictor.num_sensors)
@@ -119,20 +72,6 @@ def predict_files(config: InferConfig) -> Path:
     events = run_job(job, config.output, notes, write_table)
     log.info("%s: %d events of %d files", config.output, events, len(scans))
     return config.output
-
-
-def _tasks(predictor: Predictor, title: object = "the network") -> list[Task]:
-    """The tasks of a network.
-
-    Raises:
-        ValueError: it gives something else.
-    """
-    names = [name.removesuffix("_sigma") for name in predictor.output_names]
-    others = [name for name in names if name not in TARGETS]
-    if others:
-        raise ValueError(f"{title}: gives {others[0]!r}, no prediction of {', '.join(TARGETS)}")
-    built = build_tasks(TasksConfig(**{name: {"enabled": name in names} for name in TARGETS}))
-    return [cast("Task", task) for task in built.values()]
 
 
 def _check_copied(names: Sequence[str], paths: Sequence[Path], config: ReaderConfig) -> None:

@@ -1,0 +1,40 @@
+"""A question about the options is answered at once: settings need none of the libraries that do the work."""
+
+from __future__ import annotations
+
+import configparser
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SETUP = configparser.ConfigParser()
+SETUP.read(Path(__file__).parents[2] / "setup.cfg")
+COMMANDS = dict(line.split(" = ") for line in SETUP["options.entry_points"]["console_scripts"].strip().splitlines())
+LIGHT = {"annotated_types", "dotenv", "pydantic", "pydantic_core", "pydantic_settings", "typing_extensions"}
+LIGHT |= {"typing_inspection", "yaml"}
+
+CODE = """
+import contextlib, importlib, sys
+before = set(sys.modules)  # a virtual environment may import some by itself
+module, function = sys.argv[1].split(":")
+main = getattr(importlib.import_module(module), function)
+config = ["angle.yaml"] if "CONFIG" in sys.argv[2:] else []
+for argv in (["--help"], [*config, "--nosuch", "1"], *([*config, "--training.lr", "fast"] for _ in config)):
+    with contextlib.suppress(SystemExit):
+        main(argv)
+found = {name.partition(".")[0] for name in set(sys.modules) - before}
+third = {name for name in found if "site-packages" in (getattr(sys.modules.get(name), "__file__", None) or "")}
+print(*sorted(third), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_and_wrong_options_import_only_settings(command: str) -> None:
+    config = ["CONFIG"] if command in ("xecgnn-train", "xecgnn-pretrain", "xecgnn-inpaint") else []
+    call = [sys.executable, "-c", CODE, COMMANDS[command], *config]
+    out = subprocess.run(call, capture_output=True, text=True, check=True)
+    assert "usage: " + command in out.stdout
+    assert out.stderr.count("unknown option --nosuch") == 1
+    assert set(out.stderr.splitlines()[-1].split()) <= LIGHT
