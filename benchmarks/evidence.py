@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from xecgnn.cli.pretrain import reconstruct
 from xecgnn.cli.training import prepare, run_training
 from xecgnn.config import InpaintConfig, PretrainConfig, TrainConfig, load_config
+from xecgnn.data import Readings
 from xecgnn.evaluation import evaluate_inpainting
 from xecgnn.nn import Masker, MaskingConfig
 from xecgnn.simulation import SimulationConfig, write_simulation
@@ -59,7 +60,7 @@ TASKS = {"tasks.angle.enabled": True, "tasks.energy.enabled": True, "tasks.uvwFI
 
 log = logging.getLogger("evidence")
 Metrics = dict[str, float]
-Transform = Callable[[Any], dict[str, Tensor]]
+Transform = Callable[[Readings], Readings]
 
 
 class Study:
@@ -127,7 +128,7 @@ class Study:
         yield from EventDataModule(model.detector, config.data, 0, tasks=[]).val_dataloader()
 
     @torch.no_grad()
-    def measure(self, model: Any, transform: Transform = lambda batch: batch.x_dict) -> Metrics:
+    def measure(self, model: Any, transform: Transform = lambda batch: batch) -> Metrics:
         """Resolutions on the validation sample, whose readings `transform` may change."""
         metrics = {name: model.task(name).build_metrics() for name in model.tasks}
         for batch in self.batches():
@@ -153,7 +154,7 @@ class Study:
         @torch.no_grad()
         def tokens(paths: list[str]) -> tuple[Tensor, Tensor]:
             batches = data.loader(paths, shuffle=False, truth=["emiAng"])
-            pairs = [(model.fusion(model.encoder(b.x_dict)).flatten(1), b.y["angle"]) for b in batches]
+            pairs = [(model.fusion(model.encoder(b.x)).flatten(1), b.y["angle"]) for b in batches]
             x, angles = (torch.cat(part).double() for part in zip(*pairs, strict=True))
             return x, model.task("angle").to_vector(angles)
 
@@ -203,12 +204,10 @@ class Study:
         def kill(filled: bool) -> Transform:
             generator = torch.Generator().manual_seed(0)  # the same sensors die in both
 
-            def transform(batch: Any) -> dict[str, Tensor]:
-                readings = batch.x_dict
-                validity = {face: regressor.encoder.normalizer.validity(x) for face, x in readings.items()}
-                dead = masker(readings, validity, generator)
-                readings = {face: torch.where(dead[face][:, None], torch.nan, x) for face, x in readings.items()}
-                return inpainter.fill(readings)[0] if filled else readings
+            def transform(batch: Readings) -> Readings:
+                dead = masker(batch.x, regressor.encoder.normalizer.validity(batch.x), generator)
+                killed = Readings(torch.where(dead.unsqueeze(-1), torch.nan, batch.x))
+                return Readings(inpainter.fill(killed)[0]) if filled else killed
 
             return transform
 

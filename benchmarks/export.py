@@ -19,7 +19,8 @@ import onnxruntime
 import torch
 from model import timed
 
-from xecgnn import build_batch, build_model
+from xecgnn import build_model
+from xecgnn.data import Readings
 from xecgnn.export.metadata import describe
 from xecgnn.export.onnx_file import write_onnx
 from xecgnn.export.raw_model import RawModel
@@ -57,7 +58,7 @@ def benchmark(dim: int, batches: list[int], seconds: float, rate: float, profile
         print("  ms/event   onnxruntime    eager  compile   eager/onnxruntime  compile/onnxruntime")
         for batch in batches:
             inputs = {name: np.ascontiguousarray(events[name][:batch]) for name in FEATURES}
-            readings = build_batch(model.detector, events[:batch], edges=False).x_dict
+            readings = Readings.of(events[:batch])
             with torch.inference_mode():
                 ort, eager, compile_ = timed(
                     lambda inputs=inputs: session.run(None, inputs),

@@ -25,11 +25,10 @@ import numpy as np
 import torch
 
 from xecgnn.config import InpaintConfig, TrainConfig
-from xecgnn.data import Events
+from xecgnn.data import Events, Readings
 from xecgnn.data import write as write_events
 from xecgnn.detector import load_detector
 from xecgnn.inference import FillConfig, InferConfig, fill_file, load_predictor, predict_files
-from xecgnn.inference.faces import split_faces
 from xecgnn.names import FEATURES
 from xecgnn.simulation import simulate_events
 from xecgnn.training.checkpoint import KEY, PREFIX, describe_run, load_model
@@ -74,7 +73,7 @@ def bare_fill(path: Path) -> Callable[[np.ndarray, np.ndarray], Any]:
 
     def call(npho: np.ndarray, time: np.ndarray) -> Any:
         with torch.inference_mode():
-            return model.fill(split_faces(model.detector, torch.from_numpy(np.stack([npho, time], -1))))
+            return model.fill(Readings(torch.from_numpy(np.stack([npho, time], -1))))
 
     return call
 

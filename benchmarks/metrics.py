@@ -20,7 +20,8 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader
 
-from xecgnn import build_batch, load_detector
+from xecgnn import load_detector
+from xecgnn.data import Readings
 from xecgnn.models import ModelConfig, XECModel
 from xecgnn.nn import NormalizationConfig
 from xecgnn.simulation import simulate_events
@@ -70,7 +71,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     detector = load_detector(options.detector)
-    batch = build_batch(detector, simulate_events(detector, options.batch, seed=1), edges=False)
+    batch = Readings.of(simulate_events(detector, options.batch, seed=1))
     model = XECModel(
         detector, ModelConfig(encoder_dim=options.encoder_dim), NormalizationConfig(), build_tasks(TasksConfig())
     )

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from xecgnn.config import InpaintConfig, PretrainConfig, TrainConfig, load_config
-from xecgnn.data import build_batch
+from xecgnn.data import Readings
 from xecgnn.detector import load_detector
 from xecgnn.nn import Masker
 from xecgnn.simulation import simulate_events
@@ -40,7 +40,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     reuse_freed_memory()
     detector = load_detector("meg2")
-    batch = build_batch(detector, simulate_events(detector, BATCH, seed=1), edges=False)
+    batch = Readings.of(simulate_events(detector, BATCH, seed=1))
 
     steps: dict[str, Callable[[], object]] = {}
     for name, (base, cls) in CONFIGS.items():
@@ -52,8 +52,8 @@ def main() -> None:
         else:
             masker = Masker(detector, config.masking)
             objective = ReconstructionObjective(model, masker, config.loss)
-            validity = {face: model.encoder.normalizer.validity(x) for face, x in batch.x_dict.items()}
-            steps[f"masks of {name}"] = lambda m=masker, v=validity: m(batch.x_dict, v)
+            validity = model.encoder.normalizer.validity(batch.x)
+            steps[f"masks of {name}"] = lambda m=masker, v=validity: m(batch.x, v)
         steps[name] = training_step(objective, build_optimizer(objective, config.training), batch)
 
     times: dict[str, list[float]] = {name: [] for name in steps}

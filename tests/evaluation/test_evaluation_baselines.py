@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from xecgnn.data import build_batch
+from xecgnn.data import Readings
 from xecgnn.data.events import Events
 from xecgnn.evaluation import LightSummary, fit_baselines
 from xecgnn.evaluation.summary import measure
@@ -19,7 +19,7 @@ TASK = build_tasks(TasksConfig(**{name: {"enabled": True} for name in TASKS}))
 def light_of(detector, npho, time=None, threshold=100.0):
     time = np.full_like(npho, 1e-8) if time is None else time
     events = Events({"npho": npho, "relative_time": time})
-    return LightSummary(detector, threshold)(build_batch(detector, events, edges=False))
+    return LightSummary(detector, threshold)(Readings.of(events))
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def sample(mini):
     halves = []
     for part in (events[:800], events[800:]):
         targets = {name: part[branch] for name, branch in TARGETS.items()}
-        halves.append((LightSummary(mini)(build_batch(mini, part, edges=False)), targets))
+        halves.append((LightSummary(mini)(Readings.of(part)), targets))
     return halves
 
 
@@ -131,7 +131,7 @@ def test_the_vertex_line_points_from_the_target_through_the_light_spot(meg2):
     """Good for photons of the target, bad for those of anywhere: the surface normal is the other way round."""
     for sample, better, worse, ratio in (("signal", "vertex line", "surface normal", 3.0), ("uniform", *UNIFORM, 1.0)):
         events = simulate_events(meg2, 400, sample=sample, seed=3)
-        light = LightSummary(meg2)(build_batch(meg2, events, edges=False))
+        light = LightSummary(meg2)(Readings.of(events))
         fitted = fit_baselines({"angle": TASK["angle"]}, light, {"angle": events.emiAng})["angle"]
         predictions = {title: baseline.predict(light) for title, baseline in fitted.items()}
         measured = {k: v["resolution_deg"] for k, v in measure(TASK["angle"], predictions, events.emiAng).items()}

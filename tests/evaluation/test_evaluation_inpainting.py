@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from xecgnn.data import build_batch
+from xecgnn.data import Readings
 from xecgnn.evaluation import evaluate_inpainting, write_sensor_predictions
 from xecgnn.evaluation.inpainting import InpaintingResiduals, variance_per_photon
 from xecgnn.evaluation.reconstruction import Reconstruction, reconstructions
@@ -36,11 +36,11 @@ class Oracle(nn.Module):
         self.encoder = SimpleNamespace(normalizer=Normalizer(NormalizationConfig(npho_scheme="linear")))
         self.anchor = nn.Parameter(torch.zeros(()))
 
-    def forward(self, readings, visible):
+    def forward(self, batch, visible):
         assert not self.training
         valid = torch.ones((), dtype=torch.bool)
         shift = torch.tensor([self.offset, 1e-9])
-        return {f: self.encoder.normalizer(x + shift, valid, valid)[:, : self.channels] for f, x in readings.items()}
+        return self.encoder.normalizer(batch.x + shift, valid, valid)[..., : self.channels]
 
 
 class Hide(nn.Module):
@@ -48,17 +48,17 @@ class Hide(nn.Module):
 
     def __init__(self, detector, ids):
         super().__init__()
-        self.masks = {n: torch.as_tensor(np.isin(face.sensor_ids, ids)) for n, face in detector.faces.items()}
+        self.mask = torch.as_tensor(np.isin(np.arange(detector.num_sensors), ids))
 
-    def forward(self, readings, validity, generator=None):
-        return {n: mask.repeat(len(readings[n]) // len(mask)) & validity[n][0] for n, mask in self.masks.items()}
+    def forward(self, x, validity, generator=None):
+        return self.mask & validity[0]
 
 
 @pytest.fixture(scope="module")
 def batches(mini):
     """104 events with three dead sensors."""
     events = simulate_events(mini, 104, seed=7, dead=[3, 40, 150])
-    return [build_batch(mini, events[i : i + 40], edges=False) for i in range(0, len(events), 40)]
+    return [Readings.of(events[i : i + 40]) for i in range(0, len(events), 40)]
 
 
 @pytest.fixture(scope="module")

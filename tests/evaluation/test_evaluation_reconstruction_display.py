@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_rgba
 from test_evaluation_inpainting import Hide, Oracle
 
-from xecgnn.data import build_batch
+from xecgnn.data import Readings
 from xecgnn.evaluation.reconstruction_display import MASKED, draw_reconstruction, write_reconstructions
 from xecgnn.simulation import simulate_events
 
@@ -63,7 +63,7 @@ def test_events_without_light_or_prediction_are_drawn(mini, value):
 @pytest.mark.parametrize(("channels", "events"), [(1, 1), (2, 2)])
 def test_a_page_per_event_over_batches(mini, tmp_path, channels, events):
     sample = simulate_events(mini, 4, seed=2)
-    batches = [build_batch(mini, sample[i : i + 1], edges=False) for i in range(4)]
+    batches = [Readings.of(sample[i : i + 1]) for i in range(4)]
     path = tmp_path / "pages.pdf"
     write_reconstructions(path, Oracle(mini, channels), Hide(mini, [1, 100, 200]), batches, "a run", events=events)
     content = path.read_bytes()

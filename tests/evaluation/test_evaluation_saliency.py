@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from xecgnn.data import Events, build_batch
+from xecgnn.data import Events, Readings
 from xecgnn.evaluation.attribution import Attribution
 from xecgnn.evaluation.saliency import DISTANCES, Saliency, compute_saliency, event_saliency
 from xecgnn.evaluation.saliency_plots import write_saliency_profiles
@@ -39,13 +39,13 @@ class Linear(nn.Module):
         valid = self.encoder.normalizer.validity(x)
         return self.encoder.normalizer(x, *valid).mT, torch.stack(valid, 1)
 
-    def forward(self, faces):
+    def forward(self, batch):
         assert not self.training
-        ids = {name: face.sensor_ids for name, face in self.detector.faces.items()}
-        z = {name: self.inputs(x.view(-1, len(ids[name]), 2))[0] for name, x in faces.items()}
-        theta, phi, energy = sum(torch.einsum("bcs,kcs->kb", z[f], self.weight[..., ids[f]]) for f in ids)
+        z = self.inputs(batch.x)[0]
+        theta, phi, energy = torch.einsum("bcs,kcs->kb", z, self.weight)
+        us = self.detector.faces["us"].sensor_ids
         phi = torch.remainder(phi + torch.pi, 2 * torch.pi) - torch.pi
-        return {"angle": torch.stack([theta, phi], 1), "energy": energy[:, None], "n_gamma": z["us"][:, 0]}
+        return {"angle": torch.stack([theta, phi], 1), "energy": energy[:, None], "n_gamma": z[:, 0, us]}
 
     def expected(self, events):
         z, valid = self.inputs(torch.tensor(np.stack([events["npho"], events["relative_time"]], -1)))
@@ -67,7 +67,7 @@ def events(mini):
 
 @pytest.fixture(scope="module")
 def batches(mini, events):
-    return [build_batch(mini, events[i : i + 41], edges=False) for i in (0, 41)]
+    return [Readings.of(events[i : i + 41]) for i in (0, 41)]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def network(mini):
 def test_a_linear_network_gives_back_its_weights(mini, events, batches, scheme):
     model = Linear(mini, scheme)
     attribution, (gradients, contributions) = Attribution(model), model.expected(events[:41])
-    x = attribution.join(batches[0].x_dict)
+    x = batches[0].x
     np.testing.assert_allclose(attribution.gradients(x), gradients, rtol=1e-3, atol=1e-7)
     found, change, error = attribution.contributions(x, steps=2)
     np.testing.assert_allclose(found, contributions, rtol=1e-3, atol=2e-5)
@@ -108,16 +108,15 @@ def test_averages_are_those_of_the_events(mini, events, batches):
             np.testing.assert_allclose(found.near[method, ..., place], mean, rtol=1e-3)
     assert np.isnan(found.faces[10:, 1]).all()
     np.testing.assert_allclose(found.angles, np.degrees(events["emiAng"][:42]), rtol=1e-5)
-    shares = event_saliency(model, batches[1].x_dict, steps=2)
+    shares = event_saliency(model, batches[1].x, steps=2)
     size = np.abs(model.expected(events[41:])[1])
     expected = (size / size.sum((2, 3), keepdims=True)).mean(1)
     np.testing.assert_allclose(np.stack(list(shares.values()), 1), expected, rtol=1e-3, atol=1e-7)
 
 
 def test_contributions_of_a_network_add_up_and_leave_it_as_it_was(batches, network):
-    before, readings = {name: t.clone() for name, t in network.state_dict().items()}, batches[1].x_dict
-    attribution = Attribution(network)
-    x = attribution.join(readings)
+    before, readings = {name: t.clone() for name, t in network.state_dict().items()}, batches[1]
+    attribution, x = Attribution(network), readings.x
     found, change, error = attribution.contributions(x, steps=48)
     assert (np.linalg.norm(error, axis=0) < 0.01 * np.linalg.norm(change, axis=0)).all()
     time_valid = network.encoder.normalizer.validity(x)[1].numpy()[:, None]
@@ -127,9 +126,9 @@ def test_contributions_of_a_network_add_up_and_leave_it_as_it_was(batches, netwo
         assert ((values[:, :, 1] == 0) == ~time_valid).all()
     assert all(p.requires_grad and p.grad is None and network.training for p in network.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
-    dark = {face: torch.where(x < 9e9, 0, x) for face, x in readings.items()}
+    dark = Readings(torch.where(x < 9e9, 0, x))
     with torch.no_grad():
-        outputs, start = (network.eval()(faces) for faces in (readings, dark))
+        outputs, start = (network.eval()(batch) for batch in (readings, dark))
     shown = [task.residuals(outputs[name], start[name]) for name, task in network.tasks.items() if task.axes]
     change[:, 1] -= 360 * np.rint(change[:, 1] / 360)  # phi has made a turn on the path
     np.testing.assert_allclose(change, torch.cat(shown, 1), rtol=1e-3, atol=1e-3)

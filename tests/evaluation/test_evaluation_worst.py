@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xecgnn.data import Events, build_batch
+from xecgnn.data import Events, Readings
 from xecgnn.detector import Detector
 from xecgnn.evaluation.worst import WorstEvents
 
@@ -18,11 +18,11 @@ def test_the_worst_are_those_of_a_sort_of_all(mini: Detector, mini_events: Event
     loss = rng.integers(0, 8, E).astype(np.float32)  # each value about five times
     loss[rng.permutation(E)[:12]] = np.repeat([np.nan, np.inf, -np.inf], 4)
     angles = rng.normal(size=(E, 2))
-    worst = WorstEvents(count, mini)
+    worst = WorstEvents(count)
     for start in range(0, E, size):
         rows = slice(start, min(start + size, E))
-        batch = build_batch(mini, mini_events[rows], edges=False)
-        worst.add(batch.x_dict, {"loss": loss[rows], "number": np.arange(E)[rows], "angles": angles[rows]})
+        batch = Readings.of(mini_events[rows])
+        worst.add(batch.x, {"loss": loss[rows], "number": np.arange(E)[rows], "angles": angles[rows]})
     finite = [row for row in range(E) if np.isfinite(loss[row])]
     expected = sorted(finite, key=lambda row: (-loss[row], row))[:count]
     assert len(worst) == len(expected) == min(count, E - 12)
@@ -33,7 +33,7 @@ def test_the_worst_are_those_of_a_sort_of_all(mini: Detector, mini_events: Event
 
 
 def test_of_a_stream_without_losses_nothing_is_kept(mini: Detector, mini_events: Events) -> None:
-    worst = WorstEvents(5, mini)
+    worst = WorstEvents(5)
     assert len(worst) == 0
-    worst.add(build_batch(mini, mini_events[:4], edges=False).x_dict, {"loss": np.full(4, np.nan)})
+    worst.add(Readings.of(mini_events[:4]).x, {"loss": np.full(4, np.nan)})
     assert len(worst) == 0

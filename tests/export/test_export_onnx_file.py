@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 import xecgnn
-from xecgnn.data import Events, build_batch
+from xecgnn.data import Events, Readings
 from xecgnn.detector import Detector
 from xecgnn.export import OnnxPredictor
 from xecgnn.export.metadata import weights_hash
@@ -65,7 +65,7 @@ def test_predictions_are_those_of_the_checkpoint(
     predictor = OnnxPredictor(exported)
     events = damaged(mini_events[:batch]) if batch > 1 else mini_events[:1]
     found = predictor.predict(events.npho, events.relative_time)
-    expected = load_model(checkpoints["all"])(build_batch(mini, events, edges=False))
+    expected = load_model(checkpoints["all"])(Readings.of(events))
     assert set(found) == set(expected) == set(predictor.output_names)
     for name, values in expected.items():
         assert found[name].shape == values.shape

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from xecgnn.data import Events, build_batch
+from xecgnn.data import Events, Readings
 from xecgnn.detector import Detector
 from xecgnn.export.raw_model import RawModel
 from xecgnn.export.verify import damaged
@@ -11,11 +11,10 @@ from xecgnn.export.verify import damaged
 VARIANTS = [("finegrid", "light"), ("split", "average"), ("split", "bilinear")]
 
 
-def readings(detector: Detector, events: Events) -> tuple[tuple[torch.Tensor, torch.Tensor], dict]:
-    """The same damaged events by sensor id and by face."""
-    events = damaged(events)
-    by_id = torch.from_numpy(events.npho.copy()), torch.from_numpy(events.relative_time.copy())
-    return by_id, build_batch(detector, events, edges=False).x_dict
+def readings(events: Events) -> tuple[tuple[torch.Tensor, torch.Tensor], Readings]:
+    """Damaged events as inputs of a file and as a batch."""
+    batch = Readings.of(damaged(events))
+    return batch.x.unbind(-1), batch
 
 
 @pytest.mark.parametrize("normalized", [False, True], ids=["raw", "normalized"])
@@ -25,9 +24,9 @@ def test_gives_what_the_model_gives(
 ) -> None:
     model = build({"model.outer_mode": mode, "model.token_pooling": pooling}, every_task=True)
     raw = RawModel(model, normalized_input=normalized).double()
-    by_id, by_face = readings(mini, mini_events[:6])
+    by_id, batch = readings(mini_events[:6])
     inputs = raw.inputs(*(values.double() for values in by_id))
-    expected = model({face: x.double() for face, x in by_face.items()})
+    expected = model(Readings(batch.x.double()))
     assert set(raw.output_names) == set(expected)
     for name, found in zip(raw.output_names, raw(*inputs), strict=True):
         assert torch.allclose(found, expected[name], rtol=1e-6, atol=1e-9), name  # decoding is float32
@@ -37,7 +36,7 @@ def test_gives_what_the_model_gives(
 def test_normalized_readings_need_not_be_exactly_the_sentinel(build, mini: Detector, mini_events: Events) -> None:
     model = build({"normalization.sentinel_value": -5.1})
     raw = RawModel(model, normalized_input=True)
-    (x,) = raw.inputs(*readings(mini, mini_events[:4])[0])
+    (x,) = raw.inputs(*readings(mini_events[:4])[0])
     expected = raw(x)[0]
     assert torch.equal(raw(torch.where(x == x.min(), x.min() * (1 + 1e-7), x))[0], expected)
     assert torch.equal(raw(torch.where(x == x.min(), torch.nan, x))[0], expected)
@@ -46,19 +45,19 @@ def test_normalized_readings_need_not_be_exactly_the_sentinel(build, mini: Detec
 def test_encoder_alone_gives_the_tokens(build, mini: Detector, mini_events: Events) -> None:
     model = build()
     raw = RawModel(model, encoder_only=True)
-    by_id, by_face = readings(mini, mini_events[:3])
+    by_id, batch = readings(mini_events[:3])
     assert raw.output_names == ("tokens",)
-    assert torch.allclose(raw(*by_id)[0], model.encoder(by_face), atol=1e-6)
+    assert torch.allclose(raw(*by_id)[0], model.encoder(batch.x), atol=1e-6)
 
 
 def test_dead_sensors_are_filled_first(build, build_inpainter, mini: Detector, mini_events: Events) -> None:
     model = build()
     raw = RawModel(model, inpainter=build_inpainter(mini))
-    by_id, by_face = readings(mini, mini_events[:4])
-    filled, _ = raw.inpainter.fill(by_face)
-    found, expected = raw(*by_id)[0], model(filled)["angle"]
+    by_id, batch = readings(mini_events[:4])
+    filled, _ = raw.inpainter.fill(batch)
+    found, expected = raw(*by_id)[0], model(Readings(filled))["angle"]
     assert torch.allclose(found, expected, atol=1e-6)
-    assert not torch.allclose(found[3], model(by_face)["angle"][3], atol=1e-4)
+    assert not torch.allclose(found[3], model(batch)["angle"][3], atol=1e-4)
 
 
 def test_tasks_can_be_picked(build) -> None:

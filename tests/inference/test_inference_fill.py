@@ -11,12 +11,11 @@ from torch import Tensor, nn
 
 from xecgnn.cli.fill import main
 from xecgnn.config import FORMAT, InpaintConfig
-from xecgnn.data import Events
+from xecgnn.data import Events, Readings
+from xecgnn.data import write as write_events
 from xecgnn.data.parts import stored_events
-from xecgnn.data.writer import write as write_events
 from xecgnn.detector import Detector
 from xecgnn.inference import FillConfig, fill_file, stream
-from xecgnn.inference.faces import join_faces, split_faces
 from xecgnn.names import INVALID_LIMIT, INVALID_VALUE
 from xecgnn.schema import Schema
 from xecgnn.simulation import simulate_events
@@ -35,19 +34,19 @@ class MeanInpainter(nn.Module):
         self.detector = detector
         self.offset = nn.Parameter(torch.arange(detector.num_sensors, dtype=torch.float32))
 
-    def fill(self, readings: Mapping[str, Tensor], dead: Mapping[str, Tensor] | None = None):
-        x = join_faces(self.detector, readings)  # [B, S, 2]
+    def fill(self, batch: Readings, dead: Tensor | None = None):
+        x = batch.x  # [B, S, 2]
         npho = x[..., 0]
         hidden = ~(npho.abs() < INVALID_LIMIT)
         if dead is not None:
-            hidden = hidden | join_faces(self.detector, dead)
+            hidden = hidden | dead
         seen = (~hidden).sum(1, keepdim=True)
         filled = hidden & (seen > 0)
         mean = torch.where(hidden, 0, npho).sum(1, keepdim=True) / seen.clamp(min=1)
         predicted = (mean / 10 + self.offset - 100).clamp(min=0)
         time = torch.where(predicted >= THRESHOLD, 1e-9, INVALID_VALUE)
         x = torch.where(filled[..., None], torch.stack([predicted, time], -1), x)
-        return split_faces(self.detector, x), split_faces(self.detector, filled)
+        return x, filled
 
 
 def write(path: Path, columns: Mapping[str, np.ndarray]) -> Path:

@@ -9,9 +9,9 @@ import torch
 import uproot
 
 from xecgnn.cli.infer import main
-from xecgnn.data import Events, build_batch
+from xecgnn.data import Events, Readings
+from xecgnn.data import write as write_events
 from xecgnn.data.parts import stored_events
-from xecgnn.data.writer import write as write_events
 from xecgnn.export.metadata import weights_hash
 from xecgnn.inference import CheckpointPredictor, InferConfig, predict_files, stream
 from xecgnn.inference.stream import file_hash
@@ -56,7 +56,7 @@ def test_everything_an_analyst_needs(checkpoint: Path, network: XECModel, train_
     )
     events = Events.read(train_files)
     with torch.no_grad():
-        expected = network(build_batch(network.detector, events))
+        expected = network(Readings.of(events))
     columns = columns_of(output)
     predicted = ["pred_emiAng", "sigma_emiAng", "pred_energyTruth", "pred_n_gamma"]
     truth = ["emiAng", "emiVec", "energyTruth", "edepTruth", "centroidTruth", "timeTruth"]

@@ -7,20 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from xecgnn.data import Events, build_batch
-from xecgnn.detector import Detector
+from xecgnn.data import Events, Readings
 from xecgnn.inference import CheckpointPredictor, load_predictor
-from xecgnn.inference.faces import join_faces, split_faces
 from xecgnn.models import XECModel
-
-
-def test_faces_there_and_back(mini: Detector):
-    values = torch.arange(3 * mini.num_sensors * 2).reshape(3, mini.num_sensors, 2)
-    faces = split_faces(mini, values)
-    assert list(faces) == list(mini.faces)
-    for name, face in mini.faces.items():
-        torch.testing.assert_close(faces[name], values[:, face.sensor_ids].flatten(0, 1))
-    torch.testing.assert_close(join_faces(mini, faces), values)
 
 
 def test_a_checkpoint_predicts_what_its_network_does(checkpoint: Path, network: XECModel, mini_events: Events):
@@ -31,7 +20,7 @@ def test_a_checkpoint_predicts_what_its_network_does(checkpoint: Path, network: 
     assert predictor.metadata["detector_hash"] == network.detector.hash
     assert json.loads(predictor.metadata["config"])["data"]["npho_branch"] == "npho"
     with torch.no_grad():
-        expected = network(build_batch(network.detector, mini_events))
+        expected = network(Readings.of(mini_events))
     predicted = predictor.predict(mini_events.npho, mini_events.relative_time)
     assert tuple(predicted) == predictor.output_names
     for name, values in predicted.items():

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor
 
+from xecgnn.data import Readings
 from xecgnn.models import DecoderConfig, Encoder, MaskedAutoencoder, ModelConfig
 from xecgnn.models.autoencoder import PATCH
 from xecgnn.models.readout import SensorReadout, TokenGrid, first_lattices
@@ -27,19 +28,20 @@ def build(detector, depth=1, channels=("npho", "relative_time"), **settings) -> 
     return model.double().eval()
 
 
-def readings(detector) -> dict[str, Tensor]:
+def readings(detector) -> Tensor:
     """Raw readings with a tenth of dead sensors."""
     torch.manual_seed(1)
-    x = {}
-    for name, face in detector.faces.items():
-        values = torch.rand(BATCH * len(face), 2).double() * torch.tensor([3000.0, 2e-7])
-        values[torch.rand(len(values)) < 0.1] = 1e10
-        x[name] = values
+    x = torch.rand(BATCH, detector.num_sensors, 2).double() * torch.tensor([3000.0, 2e-7])
+    x[torch.rand(x.shape[:2]) < 0.1] = 1e10
     return x
 
 
-def mask(detector, model, x, **settings) -> dict[str, Tensor]:
-    validity = {name: model.encoder.normalizer.validity(values) for name, values in x.items()}
+def ids(detector, face) -> np.ndarray:
+    return detector.faces[face].sensor_ids
+
+
+def mask(detector, model, x, **settings) -> Tensor:
+    validity = model.encoder.normalizer.validity(x)
     masker = Masker(detector, MaskingConfig(**settings))
     return masker(x, validity, torch.Generator().manual_seed(2))
 
@@ -49,42 +51,39 @@ def mask(detector, model, x, **settings) -> dict[str, Tensor]:
 def test_masked_sensors_influence_nothing(mini, mode, pattern):
     model, x = build(mini, outer_mode=mode), readings(mini)
     masked = mask(mini, model, x, pattern=pattern)
-    masked["bottom"][:] = True  # a face that is hidden as a whole
-    visible = {name: ~hidden for name, hidden in masked.items()}
-    out = model(x, visible)
+    masked[:, ids(mini, "bottom")] = True  # a face that is hidden as a whole
+    out = model(Readings(x), ~masked)
     for change in (1e6, float("nan")):
-        changed = {name: torch.where(masked[name].unsqueeze(1), values + change, values) for name, values in x.items()}
-        for name, values in model(changed, visible).items():
-            assert torch.equal(values, out[name]), name
-    assert not any(torch.equal(values, out[name]) for name, values in model(x).items())
+        changed = torch.where(masked.unsqueeze(-1), x + change, x)
+        assert torch.equal(model(Readings(changed), ~masked), out)
+    shown = model(Readings(x))
+    assert not any(torch.equal(shown[:, ids(mini, face)], out[:, ids(mini, face)]) for face in mini.faces)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_event_alone_equals_event_in_a_batch(mini, mode):
     model, x = build(mini, outer_mode=mode), readings(mini)
-    visible = {name: ~hidden for name, hidden in mask(mini, model, x).items()}
-    together = model(x, visible)
-    assert list(together) == list(mini.faces)
+    visible = ~mask(mini, model, x)
+    together = model(Readings(x), visible)
+    assert together.shape == (BATCH, mini.num_sensors, 2)
     for event in range(BATCH):
-        alone = [{name: v.unflatten(0, (BATCH, -1))[event] for name, v in a.items()} for a in (x, visible)]
-        for name, values in model(*alone).items():
-            assert values.shape == (len(mini.faces[name]), 2)
-            assert torch.allclose(values, together[name].view(BATCH, -1, 2)[event], atol=1e-12)
-    assert all(values.view(BATCH, -1).std(0).min() > 1e-6 for values in together.values())
+        alone = model(Readings(x[event : event + 1]), visible[event : event + 1])
+        assert torch.allclose(alone[0], together[event], atol=1e-12)
+    assert together.std(0).min() > 1e-6
 
 
 @pytest.mark.parametrize("channels", [("npho", "relative_time"), ("npho",)])
 @pytest.mark.parametrize("mode", MODES)
 def test_every_parameter_gets_a_finite_gradient_with_hidden_and_dead_faces(mini, mode, channels):
     model, x = build(mini, channels=channels, outer_mode=mode).train(), readings(mini)
-    visible = {name: ~hidden for name, hidden in mask(mini, model, x).items()}
-    visible["us"][:] = False
-    visible["bottom"][:] = False
-    x["ds"][:] = 1e10
-    x["top"][:] = float("nan")
-    out = model(x, visible)
-    assert {values.size(1) for values in out.values()} == {len(channels)}
-    sum(values.square().sum() for values in out.values()).backward()
+    visible = ~mask(mini, model, x)
+    visible[:, ids(mini, "us")] = False
+    visible[:, ids(mini, "bottom")] = False
+    x[:, ids(mini, "ds")] = 1e10
+    x[:, ids(mini, "top")] = float("nan")
+    out = model(Readings(x), visible)
+    assert out.size(-1) == len(channels)
+    out.square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
@@ -93,16 +92,15 @@ def test_every_parameter_gets_a_finite_gradient_with_hidden_and_dead_faces(mini,
 
 def test_nothing_visible_is_finite(mini):
     model, x = build(mini), readings(mini)
-    nothing = {name: torch.zeros(len(values), dtype=torch.bool) for name, values in x.items()}
-    assert all(values.isfinite().all() for values in model(x, nothing).values())
+    nothing = torch.zeros(x.shape[:2], dtype=torch.bool)
+    assert model(Readings(x), nothing).isfinite().all()
 
 
 def test_without_blocks_and_in_autocast(mini):
-    model, x = build(mini, depth=0).float(), {name: values.float() for name, values in readings(mini).items()}
+    model, batch = build(mini, depth=0).float(), Readings(readings(mini).float())
     with torch.autocast("cpu", torch.bfloat16):
-        out = model(x)
-    for name, values in model(x).items():
-        assert (out[name].float() - values).abs().max() < 0.1
+        out = model(batch)
+    assert (out.float() - model(batch)).abs().max() < 0.1
 
 
 @pytest.mark.parametrize("name", ["mini", "meg2"])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from xecgnn.data import build_batch
+from xecgnn.data import Readings
 from xecgnn.models import ModelConfig, XECModel
 from xecgnn.nn import NormalizationConfig
 
@@ -30,19 +30,12 @@ def build(detector, **settings) -> XECModel:
     return model.eval()
 
 
-def readings(detector, batch=BATCH, dtype=torch.float32) -> dict[str, Tensor]:
+def readings(detector, batch=BATCH, dtype=torch.float32) -> Readings:
     """Raw readings with a tenth of dead sensors."""
     torch.manual_seed(1)
-    x = {}
-    for name, face in detector.faces.items():
-        values = torch.rand(batch * len(face), 2, dtype=dtype) * torch.tensor([3000.0, 2e-7], dtype=dtype)
-        values[torch.rand(len(values)) < 0.1] = 1e10
-        x[name] = values
-    return x
-
-
-def one_event(x: dict[str, Tensor], event: int, batch=BATCH) -> dict[str, Tensor]:
-    return {name: values.view(batch, -1, 2)[event] for name, values in x.items()}
+    x = torch.rand(batch, detector.num_sensors, 2, dtype=dtype) * torch.tensor([3000.0, 2e-7], dtype=dtype)
+    x[torch.rand(x.shape[:2]) < 0.1] = 1e10
+    return Readings(x)
 
 
 @pytest.mark.parametrize("mode", ["finegrid", "split"])
@@ -66,7 +59,8 @@ def test_event_alone_equals_event_in_a_batch(mini):
     model, x = build(mini).double(), readings(mini, dtype=torch.float64)
     together = model(x)["angle"]
     for event in range(BATCH):
-        assert torch.allclose(model(one_event(x, event))["angle"][0], together[event], atol=1e-12)
+        alone = Readings(x.x[event : event + 1])
+        assert torch.allclose(model(alone)["angle"][0], together[event], atol=1e-12)
 
 
 def test_forward_decodes_into_physical_units(mini):
@@ -77,10 +71,11 @@ def test_forward_decodes_into_physical_units(mini):
 
 
 def test_reads_a_batch_of_events(mini, mini_events):
-    model, batch = build(mini), build_batch(mini, mini_events[:5], edges=False)
+    model, batch = build(mini), Readings.of(mini_events[:5])
     out = model(batch)["angle"]
     assert out.shape == (5, 2)
-    assert torch.equal(out, model({name: batch[name].x for name in mini.faces})["angle"])
+    for other in (Readings(batch.x), batch.to("cpu")):
+        assert torch.equal(out, model(other)["angle"])
 
 
 @pytest.mark.parametrize("mode", ["finegrid", "split"])
@@ -88,7 +83,7 @@ def test_tokens(mini, mode):
     encoder = build(mini, outer_mode=mode).encoder
     names = ["inner", "us", "ds", "outer"] + ["outer_dense"] * (mode == "split") + ["top", "bottom"]
     assert list(encoder.node_types) == names
-    assert encoder(readings(mini)).shape == (BATCH, len(names), 64)
+    assert encoder(readings(mini).x).shape == (BATCH, len(names), 64)
     assert encoder.token_centers.shape == (len(names), 3)
 
 
@@ -96,8 +91,8 @@ def test_tokens(mini, mode):
 def test_every_parameter_gets_a_finite_gradient_with_a_dead_face(mini, position):
     model = build(mini, position_embedding=position, drop_path_rate=0.1).train()
     x = readings(mini)
-    x["top"] = torch.full_like(x["top"], 1e10)
-    x["us"] = torch.full_like(x["us"], float("nan"))
+    x.x[:, mini.faces["top"].sensor_ids] = 1e10
+    x.x[:, mini.faces["us"].sensor_ids] = float("nan")
     model(x)["angle"].square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
@@ -109,18 +104,18 @@ def test_every_parameter_gets_a_finite_gradient_with_a_dead_face(mini, position)
 @pytest.mark.parametrize("mode", ["finegrid", "split"])
 def test_hidden_sensors_influence_nothing(mini, mode, pooling):
     model = build(mini, outer_mode=mode, token_pooling=pooling).double()
-    x = readings(mini, dtype=torch.float64)
-    visible = {name: torch.rand(len(values)) < 0.4 for name, values in x.items()}
-    visible["bottom"][:] = False  # a face that is hidden as a whole
+    x = readings(mini, dtype=torch.float64).x
+    visible = torch.rand(x.shape[:2]) < 0.4
+    visible[:, mini.faces["bottom"].sensor_ids] = False  # a face that is hidden as a whole
     tokens = model.encoder(x, visible)
     assert not torch.allclose(tokens, model.encoder(x), atol=1e-3)
-    changed = {name: torch.where(visible[name].unsqueeze(1), v, v + 1e6) for name, v in x.items()}
+    changed = torch.where(visible.unsqueeze(-1), x, x + 1e6)
     assert torch.equal(model.encoder(changed, visible), tokens)
-    unreadable = {name: torch.where(visible[name].unsqueeze(1), v, torch.nan) for name, v in x.items()}
+    unreadable = torch.where(visible.unsqueeze(-1), x, torch.nan)
     assert torch.equal(model.encoder(unreadable, visible), tokens)
     assert torch.allclose(model.encoder(x, visible, message_passing=True), tokens, atol=1e-10)
-    everything = {name: torch.ones(len(values), dtype=torch.bool) for name, values in x.items()}
-    assert torch.allclose(model.encoder(x, everything), model.encoder(x), atol=1e-12)
+    everything = torch.ones_like(visible)
+    assert torch.allclose(model.encoder(x, everything), model.encoder(x), atol=1e-6)  # matrices of pools are float32
 
 
 def test_masked_face_is_the_face_on_its_visible_subgraph(mini):
@@ -173,11 +168,8 @@ def test_autocast(mini):
 
 
 def test_wrong_input_is_named(mini):
-    model, x = build(mini), readings(mini)
-    with pytest.raises(ValueError, match="'inner' has 96 sensors; 100 rows"):
-        model(x | {"inner": torch.zeros(100, 2)})
-    with pytest.raises(KeyError, match="'top'"):
-        model({name: values for name, values in x.items() if name != "top"})
+    with pytest.raises(ValueError, match=r"expected readings \(events, 212, 2\), found \(3, 100, 2\)"):
+        build(mini)(Readings(torch.zeros(3, 100, 2)))
     with pytest.raises(ValueError, match="no task"):
         XECModel(mini, ModelConfig(), NormalizationConfig(), nn.ModuleDict())
     with pytest.raises(ValueError, match="encoder_dim 96 is not a multiple of num_heads 5"):

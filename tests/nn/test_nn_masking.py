@@ -12,36 +12,28 @@ BATCH = 6
 PATTERNS = ["random", "patch"]
 
 
-def readings(detector, batch=BATCH) -> dict[str, torch.Tensor]:
+def readings(detector, batch=BATCH) -> torch.Tensor:
     """Raw readings, half of them below the time threshold; of the last two events one sensor is valid, and none."""
     torch.manual_seed(1)
-    x = {}
-    for name, face in detector.faces.items():
-        values = torch.rand(batch, len(face), 2) * torch.tensor([200.0, 2e-7])
-        values[torch.rand(batch, len(face)) < 0.15] = 1e10
-        values[-2:] = float("nan")
-        x[name] = values
-    x["inner"][-2, 7] = 50.0
-    return {name: values.flatten(0, 1) for name, values in x.items()}
+    x = torch.rand(batch, detector.num_sensors, 2) * torch.tensor([200.0, 2e-7])
+    x[torch.rand(x.shape[:2]) < 0.15] = 1e10
+    x[-2:] = float("nan")
+    x[-2, detector.faces["inner"].sensor_ids[7]] = 50.0
+    return x
 
 
-def copies(x: dict[str, torch.Tensor], number: int) -> dict[str, torch.Tensor]:
+def copies(x: torch.Tensor, number: int) -> torch.Tensor:
     """The first event, many times."""
-    return {name: values.view(BATCH, -1, 2)[0].repeat(number, 1) for name, values in x.items()}
+    return x[:1].repeat(number, 1, 1)
 
 
 def draw(detector, x, seed=0, dead_lists=(), **settings) -> tuple[torch.Tensor, torch.Tensor]:
-    """Masked and valid sensors (B, S), sensors in the order of the faces."""
-    normalizer = Normalizer(NormalizationConfig())
-    validity = {name: normalizer.validity(values) for name, values in x.items()}
+    """Masked and valid sensors (B, S)."""
+    validity = Normalizer(NormalizationConfig()).validity(x)
     masker = Masker(detector, MaskingConfig(**settings), dead_lists)
     masked = masker(x, validity, torch.Generator().manual_seed(seed))
-    assert {name: len(values) for name, values in masked.items()} == {name: len(v) for name, v in x.items()}
-    sizes = {name: len(face) for name, face in detector.faces.items()}
-    return tuple(
-        torch.cat([values[name].view(-1, sizes[name]) for name in sizes], 1)
-        for values in (masked, {name: npho for name, (npho, _) in validity.items()})
-    )
+    assert masked.shape == x.shape[:2]
+    return masked, validity[0]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -69,9 +61,8 @@ def test_seed_decides_and_neighbours_in_the_batch_do_not(mini, pattern):
     x, settings = readings(mini), {"pattern": pattern, "flat_npho": True, "time": {"mask_ratio_scale": 2.0}}
     first, _ = draw(mini, x, **settings)
     assert torch.equal(draw(mini, x, **settings)[0], first)
-    other = {name: values.clone() for name, values in x.items()}
-    for name, values in other.items():
-        values.view(BATCH, -1, 2)[1:3] = readings(mini)[name].view(BATCH, -1, 2)[[0, 5]]
+    other = x.clone()
+    other[1:3] = x[[0, 5]]
     changed, _ = draw(mini, other, **settings)
     assert torch.equal(changed[[0, 3, 4, 5]], first[[0, 3, 4, 5]])
     assert not torch.equal(changed[1:3], first[1:3])
@@ -82,13 +73,12 @@ def test_seed_decides_and_neighbours_in_the_batch_do_not(mini, pattern):
 
 def first_choices(mini, events=20_000, **settings) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Which sensor is masked if it is only one, in many copies of an event: (S,) frequencies; and its readings."""
-    x = {name: values.view(BATCH, -1, 2)[0] for name, values in readings(mini).items()}
-    x["top"][:4, 0] = torch.tensor([150e3, 100e3, 20.0, -5.0])  # from the first octave to the last
-    many = {name: values.repeat(events, 1) for name, values in x.items()}
-    masked, valid = draw(mini, many, mask_ratio=1.2 / 212, **settings)
+    x = readings(mini)
+    first = mini.faces["top"].sensor_ids[:4]
+    x[0, first, 0] = torch.tensor([150e3, 100e3, 20.0, -5.0])  # from the first octave to the last
+    masked, valid = draw(mini, copies(x, events), seed=1, mask_ratio=1.2 / 212, **settings)
     assert (masked.sum(1) == 1).all()
-    values = torch.cat(list(x.values()))
-    return masked.float().mean(0), values[:, 0], valid[0]
+    return masked.float().mean(0), x[0, :, 0], valid[0]
 
 
 def assert_frequencies(found: torch.Tensor, expected: torch.Tensor, events=20_000) -> None:
@@ -183,7 +173,7 @@ def test_dead_lists_mask_exactly_their_valid_sensors(mini):
     x = readings(mini)
     lists = [np.array([0, 5, 100, 162, 211]), np.array([3])]
     settings = {"dead_channels": ["a.txt", "b.txt"], "dead_channel_fraction": 1.0}
-    ids = torch.as_tensor(np.concatenate([face.sensor_ids for face in mini.faces.values()]))
+    ids = torch.arange(mini.num_sensors)
     seen = set()
     for seed in range(5):
         masked, valid = draw(mini, x, seed, lists, **settings)

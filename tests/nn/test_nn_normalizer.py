@@ -60,3 +60,18 @@ def test_constants_travel_with_the_state():
 def test_unknown_branch():
     with pytest.raises(ValueError, match=r"'nphe'.*npho, relative_npho"):
         NormalizationConfig.for_branch("nphe")
+
+
+@pytest.mark.parametrize("scheme", ["log1p", "sqrt", "anscombe", "linear"])
+def test_restored_inputs_give_the_same_inputs(scheme):
+    """Also at the threshold itself, which counts of whole photo-electrons often meet, and at zero."""
+    for threshold in (100.0, 0.0):
+        module = normalizer(scheme, npho_threshold=threshold)
+        npho = torch.cat([torch.rand(1000) * 3e4, torch.full((100,), threshold), torch.tensor([1e10, float("nan")])])
+        x = torch.stack([npho, torch.rand(len(npho)) * 1e-7], -1)
+        x[:50, 1] = 1e10
+        inputs = module(x, *module.validity(x))
+        restored = module.restore(inputs)
+        for before, after in zip(module.validity(x), module.validity(restored), strict=True):
+            assert torch.equal(before, after)
+        assert torch.allclose(module(restored, *module.validity(restored)), inputs, rtol=1e-5, atol=1e-6)

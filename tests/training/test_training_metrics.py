@@ -284,8 +284,7 @@ def test_mistakes_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
 class Batch(SimpleNamespace):
     """A batch of events, as far as the callback looks."""
 
-    @property
-    def num_graphs(self) -> int:
+    def __len__(self) -> int:
         return len(self.x)
 
 
@@ -307,7 +306,7 @@ class Small(pl.LightningModule):
             raise KeyboardInterrupt
         loss = self.layer(batch.x).square().mean()
         self.losses.append(loss.item())
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=batch.num_graphs)
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch))
         return loss
 
     configure_gradient_clipping = TrainingModule.configure_gradient_clipping
@@ -316,7 +315,7 @@ class Small(pl.LightningModule):
         self.norms.append(float(compute_grad_norm(self)))  # after clipping
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.log("val_loss", self.layer(batch.x).square().mean(), batch_size=batch.num_graphs)
+        self.log("val_loss", self.layer(batch.x).square().mean(), batch_size=len(batch))
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.SGD(self.parameters(), lr=0.01)

@@ -14,7 +14,7 @@ from torch import nn
 
 import xecgnn
 from xecgnn.config import InpaintConfig, PretrainConfig, TrainConfig, load_config
-from xecgnn.data import Events, build_batch
+from xecgnn.data import Events, Readings
 from xecgnn.detector import Detector
 from xecgnn.names import INVALID_LIMIT
 from xecgnn.nn import Masker
@@ -121,11 +121,11 @@ def test_interrupted_validation_gives_the_trained_weights_back() -> None:
 
 
 def test_channel_dropout_makes_a_copy_with_invalid_sensors(mini: Detector, mini_events: Events) -> None:
-    batch = build_batch(mini, mini_events, edges=False)
-    before = batch["inner"].x.clone()
-    dropped = drop_channels(batch, 0.25)["inner"].x
-    assert torch.equal(batch["inner"].x, before)
-    gone = (dropped > INVALID_LIMIT).all(1)
+    batch = Readings.of(mini_events)
+    before = batch.x.clone()
+    dropped = drop_channels(batch, 0.25).x
+    assert torch.equal(batch.x, before)
+    gone = (dropped > INVALID_LIMIT).all(-1)
     assert gone.float().mean().item() == pytest.approx(0.25, abs=0.03)
     assert torch.equal(dropped[~gone], before[~gone])
 
@@ -142,7 +142,7 @@ def test_every_shipped_config_builds_and_steps(path: Path, mini: Detector, mini_
     else:
         objective = ReconstructionObjective(model, Masker(mini, config.masking), config.loss)
         parts = {"npho", "time"}
-    batch = build_batch(mini, mini_events, edges=False)
+    batch = Readings.of(mini_events)
     optimizer = build_optimizer(objective, config.training)
     loss, diagnostics = objective(batch)
     loss.backward()
@@ -159,7 +159,7 @@ def test_compiled_training_gives_the_same_loss(mini: Detector, mini_events: Even
     config = load_config("angle", {**SMALL, "model.head_dropout": 0.0, "model.fusion_dropout": 0.0})
     torch.manual_seed(0)
     model = xecgnn.build_model(config)
-    batch = build_batch(mini, mini_events, edges=False)
+    batch = Readings.of(mini_events)
     eager, compiled = (RegressionObjective(model, SampleReweighter(config.reweighting), flag) for flag in (False, True))
     compiled.run_network = torch.compile(model.raw_outputs, backend="eager")  # the graph, without a C++ compiler
     assert compiled(batch)[0].item() == pytest.approx(eager(batch)[0].item(), rel=1e-5)

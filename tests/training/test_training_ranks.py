@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from xecgnn.config import load_config
-from xecgnn.data import Events, build_batch
+from xecgnn.data import Events, Readings
 from xecgnn.data import write as write_events
 from xecgnn.tasks import SampleReweighter
 from xecgnn.training.kinds import build_model
@@ -89,7 +89,7 @@ def test_gradients_of_two_ranks_are_those_of_the_whole_batch(
         both = events[torch.cat([one["event"], other["event"]]).numpy()]
         known = np.isfinite(both.energyTruth).reshape(2, -1).sum(1)
         unequal += int(known[0] != known[1])
-        objective(build_batch(objective.model.detector, both, edges=False))[0].backward()
+        objective(Readings.of(both))[0].backward()
         size = torch.cat([parameter.grad.flatten() for parameter in objective.parameters()]).norm()
         for name, parameter in objective.named_parameters():
             assert torch.equal(one["gradient"][name], other["gradient"][name])
@@ -104,7 +104,7 @@ def test_validation_counts_the_events_of_both(folder: Path, objective: Regressio
     objective.eval()
     events = Events.read(folder / "val.root")
     with torch.no_grad():
-        objective.update_metrics(build_batch(objective.model.detector, events, edges=False))
+        objective.update_metrics(Readings.of(events))
     with (run / "metrics/training_metrics.csv").open() as file:
         logged = list(csv.DictReader(file))[-1]
     for name, value in objective.compute_metrics().items():

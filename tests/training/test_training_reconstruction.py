@@ -15,7 +15,7 @@ from torch import nn
 from xecgnn.cli import pretrain, train
 from xecgnn.cli.report import main as report
 from xecgnn.config import InpaintConfig, PretrainConfig, load_config
-from xecgnn.data import Events, build_batch, write
+from xecgnn.data import Events, Readings, write
 from xecgnn.detector import Detector
 from xecgnn.evaluation.reconstruction import reconstructions
 from xecgnn.names import INVALID_VALUE
@@ -210,28 +210,26 @@ class Constant(nn.Module):
         super().__init__()
         self.encoder, self.fusion = model.encoder, model.fusion
 
-    def forward(self, readings: dict[str, torch.Tensor], visible: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def forward(self, batch: Readings, visible: torch.Tensor) -> torch.Tensor:
         self.visible = visible
-        return {face: torch.zeros(len(x), 2) for face, x in readings.items()}
+        return torch.zeros_like(batch.x)
 
 
 def test_the_loss_is_its_formula(mini: Detector, mini_events: Events) -> None:
     model = Constant(objectives(mini)[0].model)
     config = ReconstructionLossConfig(loss_fn="mse", npho_alpha=0.5, time_weight=3.0, time_npho_threshold=200.0)
     objective = ReconstructionObjective(model, Masker(mini, MaskingConfig(mask_ratio=0.3)), config)
-    batch = build_batch(mini, mini_events[:8], edges=False)
+    batch = Readings.of(mini_events[:8])
     torch.manual_seed(5)
     loss, diagnostics = objective(batch)
     sums = np.zeros((2, 2))
-    for face, x in batch.x_dict.items():
-        npho_valid, time_valid = model.encoder.normalizer.validity(x)
-        target = model.encoder.normalizer(x, npho_valid, time_valid).double()
-        masked = ~model.visible[face]
-        light = x[:, 0].clamp(min=0)
-        weight = [masked * (light + 1) ** 0.5, masked * time_valid * (light > 200) * light**0.5]
-        for column in range(2):
-            used = weight[column] > 0
-            sums[column] += (weight[column] * target[:, column] ** 2)[used].sum().item(), weight[column].sum().item()
+    npho_valid, time_valid = model.encoder.normalizer.validity(batch.x)
+    target = model.encoder.normalizer(batch.x, npho_valid, time_valid).double()
+    masked, light = ~model.visible, batch.x[..., 0].clamp(min=0)
+    weight = [masked * (light + 1) ** 0.5, masked * time_valid * (light > 200) * light**0.5]
+    for column in range(2):
+        used = weight[column] > 0
+        sums[column] = (weight[column] * target[..., column] ** 2)[used].sum().item(), weight[column].sum().item()
     npho, time = sums[:, 0] / sums[:, 1]
     assert diagnostics["loss_npho"].item() == pytest.approx(npho, rel=1e-4)
     assert diagnostics["loss_time"].item() == pytest.approx(time, rel=1e-4)
@@ -241,8 +239,8 @@ def test_the_loss_is_its_formula(mini: Detector, mini_events: Events) -> None:
 class MaskByReading(nn.Module):
     """Masks about a third of the sensors, known from the reading alone: the same ones in whatever batch."""
 
-    def forward(self, readings: dict[str, torch.Tensor], *_: object) -> dict[str, torch.Tensor]:
-        return {face: (1e4 * x[:, 0]).long() % 3 == 0 for face, x in readings.items()}
+    def forward(self, x: torch.Tensor, *_: object) -> torch.Tensor:
+        return (1e4 * x[..., 0]).long() % 3 == 0
 
 
 @pytest.mark.parametrize("kind", [0, 1])
@@ -254,7 +252,7 @@ def test_parts_on_two_ranks_have_the_gradient_of_the_whole(
     npho = mini_events.npho[:8].copy()
     npho[:3] = INVALID_VALUE  # one event of the first four has anything to predict
     events = Events({**mini_events[:8].columns, "npho": npho})
-    whole, *parts = (build_batch(mini, part, edges=False) for part in (events, events[:4], events[4:]))
+    whole, *parts = (Readings.of(part) for part in (events, events[:4], events[4:]))
 
     def gradient(batch: object, total: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         monkeypatch.setattr(reconstruction, "mean_over_ranks", total)
@@ -275,10 +273,9 @@ def test_parts_on_two_ranks_have_the_gradient_of_the_whole(
 
 def test_training_and_evaluation_look_at_the_same_network_output(mini: Detector, mini_events: Events) -> None:
     """Also where sensors are invalid: pretraining shows these, inpainting hides them."""
-    batch = build_batch(mini, mini_events[:16], edges=False)
+    batch = Readings.of(mini_events[:16])
     dead = torch.rand(16, mini.num_sensors, generator=torch.Generator().manual_seed(0)) < 0.3
-    for face, sensors in mini.faces.items():
-        batch[face].x[dead[:, sensors.sensor_ids].flatten()] = INVALID_VALUE
+    batch.x[dead] = INVALID_VALUE
     for objective in objectives(mini):
         objective.eval()
         with torch.no_grad():
@@ -296,7 +293,7 @@ def test_training_and_evaluation_look_at_the_same_network_output(mini: Detector,
 
 
 def test_validation_repeats_its_masks_and_leaves_the_random_state(mini: Detector, mini_events: Events) -> None:
-    batches = [build_batch(mini, mini_events[start : start + 16], edges=False) for start in (0, 16)]
+    batches = [Readings.of(mini_events[start : start + 16]) for start in (0, 16)]
     for objective in objectives(mini):
         objective.eval()
         state = torch.get_rng_state()
@@ -313,20 +310,18 @@ def test_validation_repeats_its_masks_and_leaves_the_random_state(mini: Detector
 
 
 def test_dead_faces_and_empty_events_have_finite_losses(mini: Detector, mini_events: Events) -> None:
-    batch = build_batch(mini, mini_events[:4], edges=False)
-    batch["outer"].x[:] = torch.nan  # dead in every event
-    for face in mini.faces:
-        batch[face].x.view(4, -1, 2)[0] = INVALID_VALUE  # no valid sensor in the first event
+    batch = Readings.of(mini_events[:4])
+    batch.x[:, mini.faces["outer"].sensor_ids] = torch.nan  # dead in every event
+    batch.x[0] = INVALID_VALUE  # no valid sensor in the first event
     for objective in objectives(mini):
         loss, _ = objective(batch)
         loss.backward()
         assert torch.isfinite(loss)
         assert all(torch.isfinite(p.grad).all() for p in objective.parameters() if p.grad is not None)
-        for face in mini.faces:
-            batch[face].x[:] = torch.nan
+        batch.x[:] = torch.nan
         empty, _ = objective(batch)
         assert empty.item() == 0
-        batch = build_batch(mini, mini_events[:4], edges=False)
+        batch = Readings.of(mini_events[:4])
 
 
 def test_validation_files_without_valid_sensors_are_an_error(

@@ -18,7 +18,7 @@ import uproot
 import xecgnn
 from xecgnn.cli.report import main as report
 from xecgnn.cli.train import main
-from xecgnn.data import Events, build_batch, write
+from xecgnn.data import Events, Readings, write
 from xecgnn.detector import load_detector
 from xecgnn.simulation import simulate_events
 from xecgnn.training.module import TrainingModule
@@ -68,7 +68,7 @@ def test_a_run_leaves_its_artifacts(
     model = xecgnn.load_model(folder / "checkpoint_best.pth")
     events = Events.read("data/val")
     with torch.no_grad():
-        predicted = model(build_batch(model.detector, events, edges=False))
+        predicted = model(Readings.of(events))
     tree = uproot.open(folder / "validation_results_first.root")["tree"].arrays(library="np")
     np.testing.assert_allclose(tree["pred_emiAng"], predicted["angle"], atol=1e-5)
     np.testing.assert_allclose(tree["emiAng"], events.emiAng)

@@ -10,6 +10,7 @@ _PUBLIC = {
     "Events": "events",
     "EventLoader": "loader",
     "ReaderConfig": "config",
+    "Readings": "batch",
     "TreeWriter": "writer",
     "build_batch": "graph",
     "find_files": "files",

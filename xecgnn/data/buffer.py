@@ -7,16 +7,12 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from xecgnn.data.graph import face_runs, labels
-from xecgnn.detector import Detector
+from xecgnn.data.batch import Readings
 from xecgnn.names import FEATURES, SCHEMA
 
-__all__ = ["EventBuffer", "Parts"]
+__all__ = ["EventBuffer"]
 
-Parts: TypeAlias = tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]  # arguments of assemble_batch
 Rows: TypeAlias = npt.NDArray[np.intp]
 
 
@@ -27,14 +23,13 @@ class EventBuffer:
 
     Args:
         capacity: Number of events.
-        detector: Whose faces ``take`` cuts the readings into.
+        num_sensors: S.
         columns: Scalar and vector columns kept beside the readings.
     """
 
-    def __init__(self, capacity: int, detector: Detector, columns: Sequence[str]) -> None:
-        self._x = np.empty((capacity, detector.num_sensors, len(FEATURES)), np.float32)
+    def __init__(self, capacity: int, num_sensors: int, columns: Sequence[str]) -> None:
+        self._x = np.empty((capacity, num_sensors, len(FEATURES)), np.float32)
         self._columns = {name: _empty(name, capacity) for name in columns}
-        self._runs = face_runs(detector)
         self._free = np.arange(capacity)
 
     @property
@@ -54,14 +49,11 @@ class EventBuffer:
         else:
             self._columns[name][rows] = values
 
-    def take(self, rows: Rows) -> Parts:
-        """Copy events out and free their rows: {face: x (B, N, 2)}, {task: target}, {name: identification}."""
-        features = {}
-        for face, runs in self._runs.items():
-            cuts = [self._x[rows, run] for run in runs]
-            features[face] = torch.from_numpy(cuts[0] if len(cuts) == 1 else np.concatenate(cuts, axis=1))
+    def take(self, rows: Rows) -> Readings:
+        """Copy events out and free their rows."""
+        batch = Readings.with_labels(self._x[rows], {name: values[rows] for name, values in self._columns.items()})
         self.free(rows)
-        return features, *labels({name: values[rows] for name, values in self._columns.items()})
+        return batch
 
     def free(self, rows: Rows) -> None:
         """Give rows back unread."""

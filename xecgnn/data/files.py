@@ -33,6 +33,8 @@ def find_files(paths: Paths) -> list[Path]:
     Raises:
         FileNotFoundError: One of ``paths`` stands for no file.
     """
+    if isinstance(paths, Path) and not glob.has_magic(str(paths)) and not paths.exists():
+        raise FileNotFoundError(f"no such file: {paths}")
     found: list[Path] = []
     for entry in [paths] if isinstance(paths, str | Path) else paths:
         path = Path(entry).expanduser()

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, HeteroData
 
+from xecgnn.data.batch import Readings
 from xecgnn.data.events import Events
 from xecgnn.detector import Detector
-from xecgnn.names import FEATURES, IDENTIFIERS, SEAM, TARGETS, EdgeType
+from xecgnn.names import SEAM, EdgeType
 
-__all__ = ["assemble_batch", "build_batch", "face_runs", "labels"]
+__all__ = ["build_batch"]
 
 
 def build_batch(detector: Detector, events: Events, edges: bool = True) -> HeteroData:
@@ -38,31 +39,11 @@ def build_batch(detector: Detector, events: Events, edges: bool = True) -> Heter
     Raises:
         ValueError: ``events`` lack a reading or belong to a detector with another number of sensors.
     """
-    for name in FEATURES:
-        if name not in events:
-            raise ValueError(f"events have no column {name!r}; columns: {', '.join(events.fields)}")
-        if events[name].shape[1] != detector.num_sensors:
-            found, wanted = events[name].shape[1], detector.num_sensors
-            raise ValueError(f"{name} has {found} sensors, detector {detector.name!r} has {wanted}")
-    features = {}
-    for face, runs in face_runs(detector).items():
-        x = np.empty((len(events), len(detector.faces[face].sensor_ids), len(FEATURES)), np.float32)  # [B, N, 2]
-        for column, name in enumerate(FEATURES):
-            np.concatenate([events[name][:, run] for run in runs], axis=1, out=x[..., column])
-        features[face] = torch.from_numpy(x)
-    y, identifiers = labels(events.columns)
-    return assemble_batch(features, y, identifiers, _static_edges(detector) if edges else {})
-
-
-def labels(columns: Mapping[str, np.ndarray]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Targets {task: (B, width) float32 or class (B,) int64} and identification {name: (B,) int64} of B events."""
-    y = {}
-    for task, branch in TARGETS.items():
-        if branch in columns:
-            values = columns[branch]
-            is_class = np.issubdtype(values.dtype, np.integer)
-            y[task] = torch.from_numpy(values.astype(np.int64) if is_class else values.reshape(len(values), -1).copy())
-    return y, {name: torch.from_numpy(columns[name].astype(np.int64)) for name in IDENTIFIERS if name in columns}
+    readings = Readings.of(events)
+    if (found := readings.x.size(1)) != detector.num_sensors:
+        raise ValueError(f"npho has {found} sensors, detector {detector.name!r} has {detector.num_sensors}")
+    features = {name: readings.x[:, torch.as_tensor(face.sensor_ids)] for name, face in detector.faces.items()}
+    return assemble_batch(features, readings.y, readings.identifiers, _static_edges(detector) if edges else {})
 
 
 def assemble_batch(
@@ -106,16 +87,6 @@ def assemble_batch(
         slices[name], increments[name] = per_event, None
     batch._num_graphs, batch._slice_dict, batch._inc_dict = num_graphs, slices, increments
     return batch
-
-
-@lru_cache(maxsize=8)
-def face_runs(detector: Detector) -> dict[str, list[slice]]:
-    """Sensor ids of each face as runs of consecutive ids: slicing is several times faster than gathering."""
-    runs = {}
-    for name, face in detector.faces.items():
-        parts = np.split(face.sensor_ids, np.flatnonzero(np.diff(face.sensor_ids) != 1) + 1)
-        runs[name] = [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
-    return runs
 
 
 @lru_cache(maxsize=8)

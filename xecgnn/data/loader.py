@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
-from torch_geometric.data import HeteroData
 
+from xecgnn.data.batch import Readings
 from xecgnn.data.blocks import Block, batch_sizes, cut_blocks, deal, group_pieces, stream_order, worker_share
-from xecgnn.data.buffer import Parts
 from xecgnn.data.config import DataConfig
 from xecgnn.data.files import Paths, common_columns, scan_files
-from xecgnn.data.graph import assemble_batch
 from xecgnn.data.reader import BadFileError
 from xecgnn.data.stream import EventStream, Share
 from xecgnn.detector import Detector
@@ -33,7 +31,7 @@ WORKER_IMPORTS = ("xecgnn.data.stream", "uproot")  # what workers need, imported
 
 
 class EventLoader:
-    """Iterable over the batches (PyG batches without edges) of this rank; ``len`` is exact. One iteration is one epoch.
+    """Iterable over the batches of this rank; ``len`` is exact. One iteration is one epoch.
 
     Shuffling permutes blocks of entries over all files by (seed, epoch) and mixes events within the buffer. All ranks
     have the same number of batches and no event in common: with ``shuffle`` only full batches, the remainder of an
@@ -56,7 +54,7 @@ class EventLoader:
         seed: Seed of the order.
         rank: This process.
         world_size: Number of processes that share the events.
-        truth: Branches that must be there; targets among them appear in ``batch.y``. None reads the targets that all
+        truth: Branches that must be there; targets among them appear in ``y``. None reads the targets that all
             files have. Identification is read where all files have it.
 
     Raises:
@@ -109,7 +107,7 @@ class EventLoader:
         """Batches of this rank (and of every other) in one epoch, also when an epoch is resumed in its middle."""
         return len(self._sizes)
 
-    def __iter__(self) -> Iterator[HeteroData]:
+    def __iter__(self) -> Iterator[Readings]:
         if self._batch and not self._resumed:
             self._epoch, self._batch = self._epoch + 1, 0
         self._resumed = False
@@ -159,21 +157,23 @@ class EventLoader:
             sizes=sizes[delivered:],
         )
 
-    def _iterate(self) -> Iterator[HeteroData]:
+    def _iterate(self) -> Iterator[Readings]:
         # Workers take turns, and a DataLoader always begins with its first: that one gets the share whose turn it is.
         shares = [self._share((self._batch + worker) % self._consumers) for worker in range(self._consumers)]
         capacity = self._capacity if self.shuffle else 1
-        stream = EventStream(self._files, self._blocks, self.detector, self._columns, self.config, shares, capacity)
+        stream = EventStream(
+            self._files, self._blocks, self.detector.num_sensors, self._columns, self.config, shares, capacity
+        )
         source = iter(self._source(stream))
-        for parts in source:
-            if isinstance(parts, BadFileError):
-                raise parts
+        for batch in source:
+            if isinstance(batch, BadFileError):
+                raise batch
             self._batch += 1
             if self._batch == len(self):
                 next(source, None)  # ends the workers now: who counts the batches (Lightning) never asks for another
-            yield assemble_batch(*parts)
+            yield batch
 
-    def _source(self, stream: EventStream) -> Iterable[Parts | BadFileError]:
+    def _source(self, stream: EventStream) -> Iterable[Readings | BadFileError]:
         if not self.config.num_workers:
             return stream
         # Not forked from here: a worker would keep a copy of every page of the training that changes after its start,
@@ -195,5 +195,5 @@ def _end_with_the_training(_: int) -> None:
     end_with_user()
 
 
-def _unchanged(parts: Any) -> Any:
-    return parts
+def _unchanged(batch: Any) -> Any:
+    return batch

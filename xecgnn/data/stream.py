@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import IterableDataset, get_worker_info
 
+from xecgnn.data.batch import Readings
 from xecgnn.data.blocks import Block, Piece
-from xecgnn.data.buffer import EventBuffer, Parts
+from xecgnn.data.buffer import EventBuffer
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.reader import BadFileError, FileScan, TreeReader
-from xecgnn.detector import Detector
 from xecgnn.names import FEATURES
 
 __all__ = ["EventStream", "Share"]
@@ -38,7 +38,7 @@ class Share(NamedTuple):
     sizes: Sequence[int]
 
 
-class EventStream(IterableDataset[Parts]):
+class EventStream(IterableDataset[Readings]):
     """The side of :class:`EventLoader` that runs in a worker: files are opened here, not in the training process.
 
     The buffer is filled with a group; while its events leave in random order, pieces of the next one take the free
@@ -47,7 +47,7 @@ class EventStream(IterableDataset[Parts]):
     Args:
         files: The scanned files, by number.
         blocks: All blocks, by number.
-        detector: Whose faces the readings are cut into.
+        num_sensors: S.
         columns: What to read beside npho and relative_time.
         config: How to read.
         shares: One per worker.
@@ -58,17 +58,17 @@ class EventStream(IterableDataset[Parts]):
         self,
         files: Sequence[FileScan],
         blocks: Sequence[Block],
-        detector: Detector,
+        num_sensors: int,
         columns: Sequence[str],
         config: ReaderConfig,
         shares: Sequence[Share],
         capacity: int,
     ) -> None:
-        self.files, self.blocks, self.detector, self.columns = files, blocks, detector, columns
+        self.files, self.blocks, self.num_sensors, self.columns = files, blocks, num_sensors, columns
         self.config, self.shares, self.capacity = config, shares, capacity
         self._open: OrderedDict[int, TreeReader] = OrderedDict()
 
-    def __iter__(self) -> Iterator[Parts | BadFileError]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Readings | BadFileError]:  # type: ignore[override]
         worker = get_worker_info()
         np.empty(LARGE_BLOCK, np.uint8)
         try:
@@ -79,7 +79,7 @@ class EventStream(IterableDataset[Parts]):
             while self._open:
                 self._open.popitem()[1].close()
 
-    def _batches(self, share: Share) -> Iterator[Parts]:
+    def _batches(self, share: Share) -> Iterator[Readings]:
         if not share.sizes:
             return
         totals = np.cumsum([sum(piece.num_events for piece in group) for group in share.groups])
@@ -89,7 +89,7 @@ class EventStream(IterableDataset[Parts]):
         # Beside the largest group there are the events of the group before that do not fill a batch.
         capacity = max(self.capacity, int(np.diff(totals, prepend=0).max()) + max(share.sizes))
         capacity = min(capacity, sum(piece.num_events for piece in unread))
-        buffer = EventBuffer(capacity, self.detector, self.columns)
+        buffer = EventBuffer(capacity, self.num_sensors, self.columns)
         read: deque[npt.NDArray[np.intp]] = deque()  # rows of the pieces in the buffer
 
         def read_next() -> None:

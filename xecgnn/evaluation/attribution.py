@@ -12,7 +12,6 @@ Reference: Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks", I
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -21,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from xecgnn.data.batch import Readings
 from xecgnn.models.xec import XECModel
 
 __all__ = ["STEPS", "Attribution"]
@@ -36,7 +36,6 @@ class Attribution:
 
     Attributes:
         axes: (task, axis) of the K outputs: those of all tasks; a class has none.
-        faces: sensor ids of each face.
 
     Args:
         model: the network, which stays as it is; works on its device.
@@ -44,16 +43,10 @@ class Attribution:
 
     def __init__(self, model: XECModel) -> None:
         self.normalizer = model.encoder.normalizer
-        self.faces = {name: torch.from_numpy(face.sensor_ids) for name, face in model.detector.faces.items()}
         self.tasks = {name: model.task(name) for name in model.tasks if model.task(name).axes}
         self.axes = [(name, axis) for name, task in self.tasks.items() for axis in task.axes]
         self.model = deepcopy(model).eval().requires_grad_(False)
         self.model.encoder.normalizer.npho_threshold.fill_(-torch.inf)  # a time stays valid while npho grows from 0
-
-    def join(self, readings: Mapping[str, Tensor]) -> Tensor:
-        """Readings (B * N, 2) of the faces -> (B, S, 2) by sensor id, on the device of the network."""
-        parts = [readings[name].unflatten(0, (-1, len(ids))) for name, ids in self.faces.items()]
-        return torch.cat(parts, 1)[:, torch.cat(list(self.faces.values())).argsort()].to(self.normalizer.npho_scale)
 
     def gradients(self, x: Tensor) -> Array:
         """Gradients (B, K, 2, S) at raw readings (B, S, 2)."""
@@ -88,8 +81,7 @@ class Attribution:
     def _outputs(self, z: Tensor, valid: Tensor) -> Tensor:
         """Shown outputs (B, K)."""
         x = torch.where(valid, self.normalizer.inverse(z), torch.nan)
-        faces = {name: x.index_select(1, ids.to(x.device)).flatten(0, 1) for name, ids in self.faces.items()}
-        found = self.model(faces)
+        found = self.model(Readings(x))
         return torch.cat([z[:, :0, 0], *(task.shown(found[name]) for name, task in self.tasks.items())], 1)
 
     def _slopes(self, z: Tensor, valid: Tensor) -> Tensor:

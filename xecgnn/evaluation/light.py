@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from xecgnn.data.batch import Readings
 from xecgnn.detector import Detector
 from xecgnn.names import is_valid
 
@@ -41,16 +39,15 @@ class LightSummary:
         self.detector = detector
         self.npho_threshold = npho_threshold
         self.sizes = {name: len(face.sensor_ids) for name, face in detector.faces.items()}
-        ids = np.concatenate([face.sensor_ids for face in detector.faces.values()])
-        self.position = torch.as_tensor(detector.position[ids], dtype=torch.float32)  # [S, 3] by face
+        self.ids = np.concatenate([face.sensor_ids for face in detector.faces.values()])
+        self.position = torch.as_tensor(detector.position[self.ids], dtype=torch.float32)  # [S, 3] by face
         first = detector.normal[next(iter(detector.faces.values())).sensor_ids]
         self.normal = torch.as_tensor(first, dtype=torch.float32)  # [N, 3]
 
     @torch.no_grad()
-    def __call__(self, batch: Mapping[str, Any]) -> Light:
-        """Features of a batch of graphs (`batch[face].x`: raw npho, time of B events)."""
-        readings = [batch[name].x.reshape(-1, size, 2) for name, size in self.sizes.items()]
-        npho, time = torch.cat(readings, 1).float().unbind(-1)  # [B, S] by face
+    def __call__(self, batch: Readings) -> Light:
+        """Features of B events."""
+        npho, time = batch.x[:, self.ids].float().unbind(-1)  # [B, S] by face
         known = is_valid(npho)  # False for NaN
         npho = torch.where(known, npho, 0.0)
         timed = known & is_valid(time) & (npho >= self.npho_threshold)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xecgnn.evaluation.baselines import Baseline
 from xecgnn.evaluation.light import Light
-from xecgnn.names import IDENTIFIERS, LOSS, SCHEMA, TARGETS
+from xecgnn.names import LOSS, SCHEMA, TARGETS
 from xecgnn.tasks.task import Task
 
 __all__ = ["NETWORK", "Columns", "ValidationSample", "baseline_branch", "event_losses"]
@@ -44,7 +44,7 @@ class ValidationSample:
 
         Returns the columns of this batch.
         """
-        columns = {name: batch[name] for name in IDENTIFIERS if name in batch}
+        columns = batch.identifiers
         columns |= {branch: batch.y[name] for name, branch in TARGETS.items() if name in batch.y}
         arrays = {name: _column(values.cpu().numpy(), SCHEMA[name].dtype) for name, values in columns.items()}
         arrays[LOSS] = event_losses(self.tasks, raw, batch.y).cpu().numpy()

@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from xecgnn.data.batch import Readings
 from xecgnn.data.events import Events
 from xecgnn.data.writer import write
-from xecgnn.names import IDENTIFIERS, INVALID_VALUE, MASKED, NPHO, RELATIVE_TIME
-from xecgnn.nn.masking import Masker, predict_masked
+from xecgnn.models.masked import ReconstructionNetwork, predict_masked
+from xecgnn.names import INVALID_VALUE, MASKED, NPHO, RELATIVE_TIME
+from xecgnn.nn.masking import Masker
 from xecgnn.schema import prediction_of
 
 __all__ = ["Reconstruction", "reconstructions", "write_sensor_predictions"]
@@ -45,7 +47,7 @@ def reconstructions(
     Args:
         model: `Inpainter` or `MaskedAutoencoder`, on the device to use.
         masker: chooses the sensors, the same ones for the same seed and batches.
-        loader: batches of graphs (`batch[face].x`).
+        loader: batches of readings.
         max_events: stop after the batch that reaches so many; None: all events.
     """
     device = next(model.parameters()).device
@@ -57,7 +59,7 @@ def reconstructions(
     try:
         for batch in loader:
             yield _reconstruct(model, masker, batch.to(device), generator)
-            events += batch.num_graphs
+            events += len(batch)
             if max_events is not None and events >= max_events:
                 break
     finally:
@@ -77,31 +79,21 @@ def write_sensor_predictions(
     write((Events(_columns(events)) for events in found), path)
 
 
-def _reconstruct(model: Any, masker: Masker, batch: Any, generator: torch.Generator) -> Reconstruction:
-    faces, normalizer = model.detector.faces, model.encoder.normalizer
-    readings = {face: batch[face].x for face in faces}
-    validity, masked, predictions = predict_masked(model, masker, readings, generator)
-    channels = next(iter(predictions.values())).shape[-1]
-    order = np.argsort(np.concatenate([face.sensor_ids for face in faces.values()]))
-
-    def by_id(values: dict[str, torch.Tensor]) -> NDArray:
-        """(B * N, ...) of the faces -> (B, S, ...)."""
-        parts = [values[name].unflatten(0, (-1, len(face))) for name, face in faces.items()]
-        return torch.cat(parts, 1).cpu().numpy()[:, order]
-
-    npho, time = np.moveaxis(by_id(readings), -1, 0)
-    npho_valid, time_valid = (by_id({face: valid[i] for face, valid in validity.items()}) for i in (0, 1))
-    padded = {face: nn.functional.pad(values.float(), (0, 2 - channels)) for face, values in predictions.items()}
-    predicted = by_id({face: normalizer.inverse(values) for face, values in padded.items()})
+def _reconstruct(
+    model: ReconstructionNetwork, masker: Masker, batch: Readings, generator: torch.Generator
+) -> Reconstruction:
+    (npho_valid, time_valid), masked, predicted = predict_masked(model, masker, batch, generator)
+    channels = predicted.size(-1)
+    predicted = model.encoder.normalizer.inverse(nn.functional.pad(predicted.float(), (0, 2 - channels)))
     return Reconstruction(
-        {name: batch[name].cpu().numpy() for name in IDENTIFIERS if name in batch},
-        npho,
-        time,
-        npho_valid,
-        time_valid,
-        by_id(masked),
-        predicted[..., 0],
-        predicted[..., 1] if channels == 2 else None,
+        {name: values.cpu().numpy() for name, values in batch.identifiers.items()},
+        batch.x[..., 0].cpu().numpy(),
+        batch.x[..., 1].cpu().numpy(),
+        npho_valid.cpu().numpy(),
+        time_valid.cpu().numpy(),
+        masked.cpu().numpy(),
+        predicted[..., 0].cpu().numpy(),
+        predicted[..., 1].cpu().numpy() if channels == 2 else None,
     )
 
 

@@ -124,7 +124,5 @@ def _load_detector(settings: Mapping[str, Any]) -> Detector:
 
 def _read_events(path: Path, detector: Detector) -> list[Columns]:
     """All branches of each event."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
     events = Events.read(path, [*FEATURES, *KINDS], num_sensors=detector.num_sensors)
     return [{name: values[row] for name, values in events.columns.items()} for row in range(len(events))]

@@ -62,14 +62,14 @@ def evaluate_run(
     tasks = {name: model.task(name) for name in model.tasks}
     summarize = LightSummary(model.detector, float(model.encoder.normalizer.npho_threshold))
     sample = ValidationSample(tasks, fit_on_batches(tasks, summarize, training))
-    worst = WorstEvents(config.worst_events, model.detector)
+    worst = WorstEvents(config.worst_events)
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
     with torch.no_grad():
         for batch in events:
             batch = batch.to(device)
-            worst.add(batch.x_dict, sample.add(batch, model.raw_outputs(batch), summarize(batch)))
+            worst.add(batch.x, sample.add(batch, model.raw_outputs(batch), summarize(batch)))
 
     predicted = Events(sample.columns)
     csv, root = folder / f"predictions_{run_name}.csv", folder / f"validation_results_{run_name}.root"
@@ -102,7 +102,7 @@ def fit_on_batches(
     for batch in batches:
         lights.append(summarize(batch))
         targets.append({name: batch.y[name].cpu().numpy() for name in tasks})
-        events += batch.num_graphs
+        events += len(batch)
         if events >= max_events:
             break
     if not lights:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
@@ -83,7 +83,7 @@ def compute_saliency(model: XECModel, batches: Iterable[Any], max_events: int, s
         by_distance = np.tensordot(np.nan_to_num(size), near, ([1, 4], [0, 1]))  # [2, K, 2, D]
         new = has.sum(1), has @ near.sum(1), by_distance, np.nansum(size, 1), np.nansum(values, 1)
         sums = [old + array for old, array in zip(sums, new, strict=True)]
-        faces = np.stack([size[..., ids].sum(-1) for ids in network.faces.values()], -1)
+        faces = np.stack([size[..., face.sensor_ids].sum(-1) for face in model.detector.faces.values()], -1)
         events.append((faces.swapaxes(0, 1), angles))
     if not events:
         raise ValueError("saliency needs events, found none")
@@ -103,15 +103,15 @@ def compute_saliency(model: XECModel, batches: Iterable[Any], max_events: int, s
         )
 
 
-def event_saliency(model: XECModel, readings: Mapping[str, Tensor], steps: int = STEPS) -> dict[str, Array]:
-    """`saliency_npho`, `saliency_relative_time` (B, S) float32 by sensor id, from raw readings (B * N, 2) by face.
+def event_saliency(model: XECModel, x: Tensor, steps: int = STEPS) -> dict[str, Array]:
+    """`saliency_npho`, `saliency_relative_time` (B, S) float32 by sensor id, from raw readings (B, S, 2).
 
     Shares in the sum of all |contributions| to an output, averaged over the outputs: both together sum to 1, or to 0
     in an event without valid reading.
     """
     network, shares = Attribution(model), []
-    for x in network.join(readings).split(EVENTS):
-        size = np.abs(network.contributions(x, steps)[0])  # [B, K, 2, S]
+    for part in x.to(network.normalizer.npho_scale).split(EVENTS):
+        size = np.abs(network.contributions(part, steps)[0])  # [B, K, 2, S]
         total = size.sum((2, 3), keepdims=True)
         shares.append((size / np.where(total > 0, total, 1)).sum(1) / max(1, len(network.axes)))
     return {f"saliency_{name}": np.concatenate(shares)[:, channel] for channel, name in enumerate(FEATURES)}
@@ -125,7 +125,8 @@ def _pieces(
     The distance is that from the first interaction point, or from the brightest sensor where it is unknown.
     """
     for batch in batches:
-        x, y = network.join(batch.x_dict)[:left], {name: values[:left].cpu() for name, values in batch.y.items()}
+        x = batch.x[:left].to(network.normalizer.npho_scale)
+        y = {name: values[:left].cpu() for name, values in batch.y.items()}
         unknown = np.full((len(x), 3), np.nan)
         known = [task.shown(y[name]) for name, task in TASKS.items() if name in y and task.axes == AXES["emiAng"]]
         angles = np.asarray(known[0] if known else unknown[:, :2])

@@ -112,8 +112,6 @@ def load_sample(
 
 def _read(path: Path, tree: str) -> Columns:
     """All columns of a file but readings: (E,) or (E, width)."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
     events = Events.read(path, [kind for kind in KINDS if kind != "reading"], tree=tree)
     known = [f"pred_{branch}" for branch in TARGETS.values()]
     if not events.columns.keys() & set(known):

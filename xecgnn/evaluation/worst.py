@@ -12,7 +12,6 @@ from torch import Tensor
 
 from xecgnn.data.events import Events
 from xecgnn.data.writer import write
-from xecgnn.detector import Detector
 from xecgnn.evaluation.predictions import Columns
 from xecgnn.models.xec import XECModel
 from xecgnn.names import FEATURES, INVALID_VALUE, LOSS
@@ -30,20 +29,21 @@ class WorstEvents:
 
     Args:
         count: events to keep; K of them where there are fewer.
-        detector: faces and sensors.
     """
 
-    def __init__(self, count: int, detector: Detector) -> None:
-        self.count, self.detector = count, detector
+    def __init__(self, count: int) -> None:
+        self.count = count
         self.columns: Columns = {}
 
     def __len__(self) -> int:
         return len(self.columns.get(LOSS, ()))
 
-    def add(self, readings: Mapping[str, Tensor], columns: Mapping[str, NDArray]) -> None:
-        """Look at a batch: raw readings {face: (B * N, 2)}, and its columns, (B,) or (B, width), `loss` among them."""
+    def add(self, x: Tensor, columns: Mapping[str, NDArray]) -> None:
+        """Look at a batch: raw readings (B, S, 2), and its columns, (B,) or (B, width), `loss` among them."""
         rows = self._largest(columns[LOSS])
-        found = self._by_sensor(readings, rows) | {name: values[rows] for name, values in columns.items()}
+        chosen = x[torch.from_numpy(rows)].cpu().numpy()  # [n, S, 2]
+        found = {name: chosen[..., column] for column, name in enumerate(FEATURES)}
+        found |= {name: values[rows] for name, values in columns.items()}
         if self.columns:
             found = {name: np.concatenate([self.columns[name], values]) for name, values in found.items()}
         best = self._largest(found[LOSS])
@@ -55,19 +55,10 @@ class WorstEvents:
 
         pairs = torch.from_numpy(np.stack([self.columns[name] for name in FEATURES], -1))  # [K, S, 2]
         pairs = pairs.to(next(model.parameters()).device)
-        faces = {name: pairs[:, face.sensor_ids].flatten(0, 1) for name, face in self.detector.faces.items()}
         readings = {name: np.nan_to_num(self.columns[name], nan=INVALID_VALUE) for name in FEATURES}
-        write(Events(self.columns | readings | event_saliency(model, faces)), path)
+        write(Events(self.columns | readings | event_saliency(model, pairs)), path)
 
     def _largest(self, loss: NDArray) -> NDArray[np.intp]:
         """Rows of at most `count` finite losses, in falling order."""
         finite = np.flatnonzero(np.isfinite(loss))
         return finite[np.argsort(-loss[finite], kind="stable")][: self.count]
-
-    def _by_sensor(self, readings: Mapping[str, Tensor], rows: NDArray[np.intp]) -> Columns:
-        """Readings of some events, (n, S) each."""
-        pairs = np.empty((len(rows), self.detector.num_sensors, len(FEATURES)), np.float32)
-        for name, face in self.detector.faces.items():
-            chosen = readings[name].unflatten(0, (-1, len(face.sensor_ids)))[torch.from_numpy(rows)]  # [n, N, 2]
-            pairs[:, face.sensor_ids] = chosen.cpu().numpy()
-        return {name: pairs[..., column] for column, name in enumerate(FEATURES)}

@@ -43,11 +43,11 @@ def describe(raw: RawModel, model: nn.Module, run: Mapping[str, Any]) -> dict[st
     """
     metadata = {
         "xecgnn_version": xecgnn.__version__,
-        "kind": "encoder" if raw.model is None else "regression",
+        "kind": "encoder" if raw.encoder_only else "regression",
         "input": "normalized" if raw.input_names != FEATURES else "raw",
         "tasks": json.dumps([task.name for task in raw.tasks]),
         "output_units": json.dumps(raw.units),
-        "normalization": normalization_of(raw.encoder.normalizer).model_dump_json(),
+        "normalization": normalization_of(raw.normalizer).model_dump_json(),
         "detector": raw.detector.name,
         "detector_hash": raw.detector.hash,
         "detector_yaml": raw.detector.yaml,

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from xecgnn.data.batch import Readings
 from xecgnn.data.events import Events
-from xecgnn.data.graph import build_batch
 from xecgnn.export.raw_model import RawModel
 from xecgnn.export.runtime import open_session
 from xecgnn.names import INVALID_VALUE, NPHO, RELATIVE_TIME, is_valid
@@ -81,7 +81,7 @@ def _expected(raw: RawModel, events: Events) -> Outputs:
     parts = []
     with torch.inference_mode():
         for part in _batches(events, REFERENCE_BATCH):
-            parts.append(raw.reference(build_batch(raw.detector, part, edges=False).x_dict))
+            parts.append(raw.outputs(Readings.of(part).x))
     columns = zip(*parts, strict=True)
     return {name: _rows(torch.cat(p).numpy()) for name, p in zip(raw.output_names, columns, strict=True)}
 

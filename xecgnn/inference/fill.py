@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from xecgnn.data.batch import Readings
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.dead_channels import read_dead_channels
 from xecgnn.data.events import Events
 from xecgnn.data.reader import TreeReader
 from xecgnn.inference.config import FillConfig
-from xecgnn.inference.faces import join_faces, split_faces
 from xecgnn.inference.stream import Job, batch_size, file_hash, in_batches, run_job
 from xecgnn.names import FEATURES, FILLED, INVALID_VALUE, NPHO, RELATIVE_NPHO, RELATIVE_TIME, TIME, is_valid
 from xecgnn.output import check_new
@@ -119,11 +119,9 @@ class _Fill:
         x = np.stack([events[name].astype(np.float32) for name in (self.npho, self.time)], -1)  # [B, S, 2]
         dead = self.dead.expand(len(x), -1).to(self.device)
         with torch.inference_mode():
-            readings = split_faces(self.detector, torch.from_numpy(x).to(self.device))
-            readings, mask = self.model.fill(readings, split_faces(self.detector, dead))
-            npho, time = join_faces(self.detector, readings).cpu().numpy().transpose(2, 0, 1)
-            filled = join_faces(self.detector, mask).cpu().numpy()
-        filled = filled & is_valid(npho)  # a prediction that overflows fills nothing
+            readings, mask = self.model.fill(Readings(torch.from_numpy(x).to(self.device)), dead)
+            npho, time = readings.cpu().numpy().transpose(2, 0, 1)
+        filled = mask.cpu().numpy() & is_valid(npho)  # a prediction that overflows fills nothing
         return npho, np.where(is_valid(time), time, np.float32(INVALID_VALUE)), filled
 
 

@@ -14,6 +14,7 @@ _PUBLIC = {
     "MaskedAutoencoder": "autoencoder",
     "ModelConfig": "config",
     "XECModel": "xec",
+    "predict_masked": "masked",
 }
 
 __all__ = [*_PUBLIC]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from xecgnn.data.batch import Readings
 from xecgnn.detector import Detector
 from xecgnn.models.config import DecoderConfig, ModelConfig
 from xecgnn.models.encoder import Encoder
-from xecgnn.models.fusion import FusionTransformer
+from xecgnn.models.masked import ReconstructionNetwork
 from xecgnn.models.readout import SensorReadout, TokenGrid, first_lattices, fused_tokens, hex_topologies
 from xecgnn.names import HEX, LATTICE
 from xecgnn.nn.block import Block
@@ -86,7 +86,7 @@ class Decoder(nn.Module):
         return x.reshape(-1, rows * PATCH, cols * PATCH, x.size(-1))[:, :height, :width].flatten(0, 2)
 
 
-class MaskedAutoencoder(nn.Module):
+class MaskedAutoencoder(ReconstructionNetwork):
     """Face encoders -> Transformer -> decoder; hidden sensors influence nothing.
 
     Args:
@@ -96,22 +96,21 @@ class MaskedAutoencoder(nn.Module):
         decoder: sizes of the decoder.
     """
 
-    hides_invalid: ClassVar = False  # the regression that follows sees the sentinel of invalid sensors too
+    hides_invalid: ClassVar[bool] = False  # the regression that follows sees the sentinel of invalid sensors too
 
     def __init__(
         self, detector: Detector, model: ModelConfig, normalization: NormalizationConfig, decoder: DecoderConfig
     ) -> None:
-        super().__init__()
-        self.detector, self.channels = detector, decoder.predict_channels
-        self.encoder = Encoder(detector, model, normalization)
-        self.fusion = FusionTransformer(model, self.encoder.token_centers)
+        super().__init__(detector, model, normalization)
+        self.channels = decoder.predict_channels
         self.decoder = Decoder(detector, self.encoder, decoder)
 
-    def forward(self, readings: Mapping[str, Tensor], visible: Mapping[str, Tensor] | None = None) -> Nodes:
-        """Normalised predictions (B * N, C) of each face, in the order of `predict_channels`.
+    def forward(self, batch: Readings, visible: Tensor | None = None) -> Tensor:
+        """Normalised predictions (B, S, C), in the order of `predict_channels`.
 
         Args:
-            readings: raw (npho, relative_time), (B * N, 2) for each face.
-            visible: (B * N,) bool for each face, True = the network may see it; None: all of them.
+            batch: raw readings.
+            visible: (B, S) bool, True = the network may see it; None: all of them.
         """
-        return self.decoder(fused_tokens(self.encoder, self.fusion, readings, visible))
+        decoded = self.decoder(fused_tokens(self.encoder, self.fusion, batch.x, visible))
+        return self.encoder.faces.join(decoded)

@@ -14,6 +14,7 @@ from xecgnn.models.config import ModelConfig
 from xecgnn.models.grids import face_grids
 from xecgnn.nn.config import NormalizationConfig
 from xecgnn.nn.face_encoder import GRID, HexEncoder, LatticeEncoder, level_name
+from xecgnn.nn.faces import Faces
 from xecgnn.nn.normalizer import Normalizer
 from xecgnn.nn.pooling import GridPool, LightWeights, MeanPool
 from xecgnn.nn.spread import Readings, Spread
@@ -51,7 +52,7 @@ class Encoder(nn.Module):
     def __init__(self, detector: Detector, config: ModelConfig, normalization: NormalizationConfig) -> None:
         super().__init__()
         self.dim = config.encoder_dim
-        self.num_sensors = {name: len(face.sensor_ids) for name, face in detector.faces.items()}
+        self.faces = Faces(detector)
         self.normalizer = Normalizer(normalization)
         self.spread = Spread()
         self.grids = nn.ModuleDict()  # node type of a spread lattice -> SpreadTopology
@@ -94,30 +95,22 @@ class Encoder(nn.Module):
         self.first_levels = firsts
         self.hex_projection = nn.Sequential(nn.LayerNorm(config.hex_dim, eps=1e-6), nn.Linear(config.hex_dim, self.dim))
 
-    def forward(
-        self, x: Mapping[str, Tensor], visible: Mapping[str, Tensor] | None = None, message_passing: bool = False
-    ) -> Tensor:
-        """Raw readings of the faces -> tokens (B, T, D); arguments as in `features`."""
+    def forward(self, x: Tensor, visible: Tensor | None = None, message_passing: bool = False) -> Tensor:
+        """Raw readings (B, S, 2) -> tokens (B, T, D); arguments as in `features`."""
         return self.tokens(self.features(x, visible, message_passing))
 
-    def features(
-        self, x: Mapping[str, Tensor], visible: Mapping[str, Tensor] | None = None, message_passing: bool = False
-    ) -> FaceFeatures:
+    def features(self, x: Tensor, visible: Tensor | None = None, message_passing: bool = False) -> FaceFeatures:
         """Feature maps of the last levels (see `node_types`).
 
         Args:
-            x: raw (npho, relative_time), (B * N, 2) for each face.
-            visible: (B * N,) bool for each face, False = hidden from the network (masked); None: nothing is hidden.
+            x: raw (npho, relative_time), (B, S, 2) by sensor id.
+            visible: (B, S) bool, False = hidden from the network (masked); None: nothing is hidden.
             message_passing: run over `edge_index` tensors; the same numbers, slower.
 
         Raises:
-            KeyError: if a face is missing.
-            ValueError: if a face has another number of sensors.
+            ValueError: another number of sensors.
         """
-        return self.face_features(*self.normalized(x, visible, message_passing), message_passing)
-
-    def face_features(self, nodes: Nodes, seen: Nodes, message_passing: bool = False) -> FaceFeatures:
-        """`features` of what `normalized` gives."""
+        nodes, seen = self.normalized(x, visible, message_passing)
         out: Nodes = {}
         for encoder in (self.lattice, self.hex):
             faces = {node: nodes[node] for node in encoder.inputs}
@@ -140,18 +133,27 @@ class Encoder(nn.Module):
         return torch.stack(tokens, 1)
 
     def normalized(
-        self, x: Mapping[str, Tensor], visible: Mapping[str, Tensor] | None = None, message_passing: bool = False
+        self, x: Tensor, visible: Tensor | None = None, message_passing: bool = False
     ) -> tuple[Nodes, Nodes]:
         """What the face encoders see: inputs (B * N, 2) and visibility (B * N, 1) by node type of the first level."""
+        sensors = self.faces.place.numel()
+        if not torch.compiler.is_compiling() and x.shape[1:] != (sensors, 2):
+            raise ValueError(f"expected readings (events, {sensors}, 2), found {tuple(x.shape)}")
+        npho_valid, time_valid = self.normalizer.validity(x)
+        if visible is not None:
+            npho_valid, time_valid = npho_valid & visible, time_valid & visible
+        values = self.normalizer(x, npho_valid, time_valid)
         nodes, seen = {}, {}
         for node, face in self.inputs.items():
-            readings, shown = self._readings(face, x, visible)
+            shown = None if visible is None else self.faces.take(visible, face).to(x.dtype).unsqueeze(1)
             if node in self.grids:
                 grid = cast(SpreadTopology, self.grids[node])
-                readings = self._spread(grid, readings, message_passing)
+                raw, npho_ok, time_ok = (self.faces.take(v, face) for v in (x, npho_valid, time_valid))
+                inputs = self.normalizer(*self._spread(grid, (raw, npho_ok, time_ok), message_passing))
                 shown = None if shown is None else grid.pool_visible(shown)
-            values = self.normalizer(*readings)
-            nodes[node] = values if shown is None else torch.where(shown > 0, values, 0)
+            else:
+                inputs = self.faces.take(values, face)
+            nodes[node] = inputs if shown is None else torch.where(shown > 0, inputs, 0)
             if shown is not None:
                 seen[node] = shown
         return nodes, seen
@@ -163,21 +165,6 @@ class Encoder(nn.Module):
         if node not in self.light_levels:
             return light
         return self.light_levels[node](light, seen.get(first)).view(-1, 1)
-
-    def _readings(
-        self, face: str, x: Mapping[str, Tensor], visible: Mapping[str, Tensor] | None
-    ) -> tuple[Readings, Tensor | None]:
-        """Raw values of a face with their validity, and its visibility (B * N, 1)."""
-        if face not in x:
-            raise KeyError(f"no readings of face {face!r}; given: {', '.join(x)}")
-        values, sensors = x[face], self.num_sensors[face]
-        if not torch.compiler.is_compiling() and values.size(0) % sensors:
-            raise ValueError(f"face {face!r} has {sensors} sensors; {values.size(0)} rows are not whole events")
-        npho_valid, time_valid = self.normalizer.validity(values)
-        if visible is None:
-            return (values, npho_valid, time_valid), None
-        shown = visible[face]
-        return (values, npho_valid & shown, time_valid & shown), shown.to(values.dtype).unsqueeze(1)
 
     def _spread(self, grid: SpreadTopology, readings: Readings, message_passing: bool) -> Readings:
         if not message_passing:

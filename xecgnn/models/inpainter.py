@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn.module_dict import ModuleDict
 
+from xecgnn.data.batch import Readings
 from xecgnn.detector import Detector, Face
 from xecgnn.models.config import InpainterConfig, ModelConfig
-from xecgnn.models.encoder import Encoder
-from xecgnn.models.fusion import FusionTransformer
+from xecgnn.models.masked import ReconstructionNetwork
 from xecgnn.models.readout import SensorReadout, TokenGrid, first_lattices, fused_tokens, hex_topologies
 from xecgnn.names import FEATURES, HEX, INVALID_LIMIT, INVALID_VALUE, LATTICE
 from xecgnn.nn.block import Block
@@ -112,7 +112,7 @@ class SensorHead(nn.Sequential):
         nn.init.zeros_(last.bias)
 
 
-class Inpainter(nn.Module):
+class Inpainter(ReconstructionNetwork):
     """Mean of the visible neighbours + a correction from local features and from the fused token of the face.
 
     Args:
@@ -122,16 +122,13 @@ class Inpainter(nn.Module):
         config: sizes of the local part.
     """
 
-    channels: ClassVar = FEATURES  # that are predicted
-    hides_invalid: ClassVar = True  # dead sensors look as masked ones do
+    channels = FEATURES  # that are predicted
+    hides_invalid: ClassVar[bool] = True  # dead sensors look as masked ones do
 
     def __init__(
         self, detector: Detector, model: ModelConfig, normalization: NormalizationConfig, config: InpainterConfig
     ) -> None:
-        super().__init__()
-        self.detector = detector
-        self.encoder = Encoder(detector, model, normalization)
-        self.fusion = FusionTransformer(model, self.encoder.token_centers)
+        super().__init__(detector, model, normalization)
         dim, shapes = config.local_dim, first_lattices(self.encoder)
         windows = {node: LatticeTopology(shape, (WINDOW,) * 2, padding=WINDOW // 2) for node, shape in shapes.items()}
         neighbors, taps = hex_topologies(detector)
@@ -145,15 +142,15 @@ class Inpainter(nn.Module):
         self.lattice_head, self.hex_head = SensorHead(dim), SensorHead(dim)
         self.neighbor_mean = ModuleDict({name: NeighborMean(face) for name, face in detector.faces.items()})
 
-    def forward(self, readings: Mapping[str, Tensor], visible: Mapping[str, Tensor]) -> Nodes:
-        """Normalised (npho, relative_time), (B * N, 2) of each face, for all sensors.
+    def forward(self, batch: Readings, visible: Tensor) -> Tensor:
+        """Normalised (npho, relative_time), (B, S, 2), for all sensors.
 
         Args:
-            readings: raw (npho, relative_time), (B * N, 2) for each face.
-            visible: (B * N,) bool for each face, True = the network may see it; a valid npho is required.
+            batch: raw readings.
+            visible: (B, S) bool, True = the network may see it; a valid npho is required.
         """
-        tokens = fused_tokens(self.encoder, self.fusion, readings, visible)  # [B, D]
-        nodes, seen = self.encoder.normalized(readings, visible)
+        tokens = fused_tokens(self.encoder, self.fusion, batch.x, visible)  # [B, D]
+        nodes, seen = self.encoder.normalized(batch.x, visible)
         around = self.lattice_global(tokens)
         lattices = {node: x + around[node] for node, x in self.lattice_local(nodes, seen).items()}
         correction = {face: self.lattice_head(x) for face, x in self.readout(lattices).items()}
@@ -161,43 +158,34 @@ class Inpainter(nn.Module):
             context = self.hex_global(tokens[face]).unsqueeze(1)  # [B, 1, dim]
             features = local.view(context.size(0), -1, local.size(-1)) + context
             correction[face] = self.hex_head(features.flatten(0, 1))
-        return {face: mean + correction[face] for face, mean in self.neighbor_means(readings, visible).items()}
+        return self.neighbor_means(batch, visible) + self.encoder.faces.join(correction)
 
-    def neighbor_means(self, readings: Mapping[str, Tensor], visible: Mapping[str, Tensor]) -> Nodes:
-        """What the correction starts from: normalised (B * N, 2) of each face; arguments as for `forward`."""
-        means = {}
-        for face, mean in self.neighbor_mean.items():
-            shown = torch.stack(self.encoder.normalizer.validity(readings[face]), -1) & visible[face].unsqueeze(1)
-            values = self.encoder.normalizer(readings[face], *shown.unbind(-1))
-            means[face] = mean(torch.where(shown, values, 0), shown.to(values.dtype))
-        return means
+    def neighbor_means(self, batch: Readings, visible: Tensor) -> Tensor:
+        """What the correction starts from: normalised (B, S, 2); arguments as for `forward`."""
+        shown = torch.stack(self.encoder.normalizer.validity(batch.x), -1) & visible.unsqueeze(-1)
+        values = torch.where(shown, self.encoder.normalizer(batch.x, *shown.unbind(-1)), 0)
+        faces = self.encoder.faces
+        columns = [faces.split(part) for part in (values, shown.to(values.dtype))]
+        return faces.join({face: mean(*(part[face] for part in columns)) for face, mean in self.neighbor_mean.items()})
 
-    def fill(
-        self, readings: Mapping[str, Tensor], dead: Mapping[str, Tensor] | None = None
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def fill(self, batch: Readings, dead: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Replaces invalid and dead sensors by predictions; the others, and events without a visible one, stay.
 
         A filled time is valid where the filled npho reaches the normaliser's threshold.
 
         Args:
-            readings: raw (npho, relative_time), (B * N, 2) for each face.
-            dead: (B * N,) bool for each face, sensors not to be trusted though their reading looks valid.
+            batch: raw readings.
+            dead: (B, S) bool, sensors not to be trusted though their reading looks valid.
 
         Returns:
-            The readings, (B * N, 2) for each face, and which of them were filled, (B * N,) bool.
+            The readings (B, S, 2), and which of them were filled, (B, S) bool.
         """
         normalizer = self.encoder.normalizer
-        visible = {face: normalizer.validity(x)[0] for face, x in readings.items()}
+        visible = normalizer.validity(batch.x)[0]
         if dead is not None:
-            visible = {face: shown & ~dead[face] for face, shown in visible.items()}
-        predicted = self(readings, visible)
-        sensors = self.encoder.num_sensors
-        alive = torch.cat([shown.view(-1, sensors[face]) for face, shown in visible.items()], 1).any(1, keepdim=True)
-        filled_readings, filled = {}, {}
-        for face, x in readings.items():
-            npho, time = normalizer.inverse(predicted[face].to(x.dtype)).unbind(-1)
-            npho = npho.clamp(0.0, LARGEST)
-            time = torch.where(npho >= normalizer.npho_threshold, time, INVALID_VALUE)
-            filled[face] = (~visible[face].view(-1, sensors[face]) & alive).flatten()
-            filled_readings[face] = torch.where(filled[face].unsqueeze(1), torch.stack([npho, time], -1), x)
-        return filled_readings, filled
+            visible = visible & ~dead
+        npho, time = normalizer.inverse(self(batch, visible).to(batch.x.dtype)).unbind(-1)
+        npho = npho.clamp(0.0, LARGEST)
+        time = torch.where(npho >= normalizer.npho_threshold, time, INVALID_VALUE)
+        filled = ~visible & visible.any(1, keepdim=True)
+        return torch.where(filled.unsqueeze(-1), torch.stack([npho, time], -1), batch.x), filled

@@ -22,10 +22,10 @@ Nodes = dict[str, Tensor]  # by node type
 
 
 def fused_tokens(
-    encoder: Encoder, fusion: FusionTransformer, readings: Mapping[str, Tensor], visible: Mapping[str, Tensor] | None
+    encoder: Encoder, fusion: FusionTransformer, x: Tensor, visible: Tensor | None
 ) -> Nodes:
-    """Raw readings -> tokens (B, D) after the Transformer, by node type of the first level."""
-    tokens = fusion(encoder(readings, visible))
+    """Raw readings (B, S, 2) -> tokens (B, D) after the Transformer, by node type of the first level."""
+    tokens = fusion(encoder(x, visible))
     return dict(zip(encoder.inputs, tokens.unbind(1), strict=True))
 
 

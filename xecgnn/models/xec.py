@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 from torch import Tensor, nn
-from torch_geometric.data import HeteroData
 
+from xecgnn.data.batch import Readings
 from xecgnn.detector import Detector
 from xecgnn.models.config import ModelConfig
 from xecgnn.models.encoder import Encoder
@@ -56,11 +55,11 @@ class XECModel(nn.Module):
         """The task behind one of the heads."""
         return cast("Task", self.tasks[name])
 
-    def forward(self, batch: HeteroData | Mapping[str, Tensor], message_passing: bool = False) -> dict[str, Tensor]:
+    def forward(self, batch: Readings, message_passing: bool = False) -> dict[str, Tensor]:
         """Predictions in physical units (rad, GeV, s, cm): (B, width) per task, and `<task>_sigma` where predicted.
 
         Args:
-            batch: events as from `build_batch`, edges not needed; or face -> raw readings (B * N, 2).
+            batch: raw readings, as the loader yields them.
             message_passing: run over `edge_index` tensors instead of the dense form; the same numbers, slower.
         """
         predictions: dict[str, Tensor] = {}
@@ -68,10 +67,9 @@ class XECModel(nn.Module):
             predictions |= self.task(name).decode(raw)
         return predictions
 
-    def raw_outputs(self, batch: HeteroData | Mapping[str, Tensor], message_passing: bool = False) -> dict[str, Tensor]:
+    def raw_outputs(self, batch: Readings, message_passing: bool = False) -> dict[str, Tensor]:
         """Outputs of the heads, (B, num_outputs) per task, in the space where the losses act."""
-        readings = batch.x_dict if isinstance(batch, HeteroData) else batch  # face -> [B*N, 2] raw
-        maps = self.encoder.features(readings, message_passing=message_passing)  # node type -> [B*N', C]
+        maps = self.encoder.features(batch.x, message_passing=message_passing)  # node type -> [B*N', C]
         tokens = self.encoder.tokens(maps)  # [B, T, D]
         fused = self.fusion(tokens).flatten(1)  # [B, T*D]
         return {name: head(fused) for name, head in self.heads.items()}

@@ -7,6 +7,7 @@ from xecgnn.lazy import lazy_names
 _PUBLIC = {
     "Block": "block",
     "DropPath": "block",
+    "Faces": "faces",
     "GRN": "block",
     "GridPool": "pooling",
     "HexConv": "hex_conv",

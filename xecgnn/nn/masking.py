@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,11 +10,11 @@ from torch import Tensor, nn
 
 from xecgnn.detector import Detector, Face
 from xecgnn.nn.config import MaskingConfig
+from xecgnn.nn.faces import Faces
 
-__all__ = ["Masker", "face_patches", "predict_masked"]
+__all__ = ["Masker", "Validity", "face_patches"]
 
-Validity = tuple[Tensor, Tensor]  # npho_valid, time_valid (B * N,) bool, True = usable
-Faces = dict[str, Tensor]
+Validity = tuple[Tensor, Tensor]  # npho_valid, time_valid (B, S) bool, True = usable
 
 OCTAVES = 12  # bins of npho, a factor of 2 each, below the brightest sensor of the event; the last one is open
 
@@ -33,7 +32,8 @@ class Masker(nn.Module):
         dead_lists: sensor ids of each file in `config.dead_channels`.
     """
 
-    patch: Tensor  # (S,) number of the patch, sensors in the order of the faces
+    place: Tensor  # (S,) place of each sensor when the faces stand one after the other
+    patch: Tensor  # (S,) number of the patch
     dead: Tensor  # (lists, S) bool
 
     def __init__(self, detector: Detector, config: MaskingConfig, dead_lists: Sequence[np.ndarray] = ()) -> None:
@@ -41,33 +41,29 @@ class Masker(nn.Module):
         if len(dead_lists) != len(config.dead_channels):
             raise ValueError(f"dead_channels names {len(config.dead_channels)} lists, {len(dead_lists)} were given")
         self.config = config
-        self.num_sensors = [len(face) for face in detector.faces.values()]
-        ids = np.concatenate([face.sensor_ids for face in detector.faces.values()])
-        patch = np.arange(len(ids))
+        faces = detector.faces.values()
+        self.register_buffer("place", Faces(detector).place, persistent=False)
+        patch = np.arange(detector.num_sensors)
         if config.pattern == "patch":
-            parts = [face_patches(face, config.patch_size) for face in detector.faces.values()]
+            parts = [face_patches(face, config.patch_size) for face in faces]
             starts = np.cumsum([0] + [int(part.max()) + 1 for part in parts])
             patch = np.concatenate([part + start for part, start in zip(parts, starts[:-1], strict=True)])
         self.num_patches = int(patch.max()) + 1
+        ids = np.arange(detector.num_sensors)
         dead = np.array([np.isin(ids, listed) for listed in dead_lists], dtype=bool).reshape(-1, len(ids))
-        self.register_buffer("patch", torch.as_tensor(patch), persistent=False)
+        self.register_buffer("patch", torch.as_tensor(patch)[self.place], persistent=False)
         self.register_buffer("dead", torch.as_tensor(dead), persistent=False)
 
     @torch.no_grad()
-    def forward(
-        self,
-        readings: Mapping[str, Tensor],
-        validity: Mapping[str, Validity],
-        generator: torch.Generator | None = None,
-    ) -> dict[str, Tensor]:
-        """Hidden sensors (B * N,) bool of each face, True = masked.
+    def forward(self, x: Tensor, validity: Validity, generator: torch.Generator | None = None) -> Tensor:
+        """Hidden sensors (B, S) bool, True = masked.
 
         Args:
-            readings: raw (npho, relative_time), (B * N, 2) for each face.
+            x: raw (npho, relative_time), (B, S, 2).
             validity: as from `Normalizer.validity`.
             generator: source of the random numbers, on the device of the readings.
         """
-        valid = self._by_event([npho for npho, _ in validity.values()])  # [B, S]
+        valid, _ = validity
         events, device = len(valid), valid.device
 
         def uniform(*size: int) -> Tensor:
@@ -79,31 +75,25 @@ class Masker(nn.Module):
         count = (ratio * valid.sum(1)).round().long().unsqueeze(1)  # [B, 1]
         rank = -uniform(self.num_patches).log()  # exponential
         if self.config.flat_npho or self.config.time.mask_ratio_scale != 1:
-            rank = rank / self._weights(readings, validity, valid)
-        key = unique_keys(rank.index_select(1, self.patch), uniform(valid.size(1)))
+            rank = rank / self._weights(x[..., 0], validity)
+        key = unique_keys(rank.index_select(1, self.patch), uniform(valid.size(1)).index_select(1, self.place))
         key = key.masked_fill(~valid, torch.iinfo(key.dtype).max)
         last = key.sort(1).values.gather(1, (count - 1).clamp(min=0))
         masked = (key <= last) & valid & (count > 0)
         if len(self.dead):
             listed = self.dead[(uniform() * len(self.dead)).long()]  # [B, S]
             masked = torch.where(uniform(1) < self.config.dead_channel_fraction, listed & valid, masked)
-        faces = masked.split(self.num_sensors, 1)
-        return {name: face.flatten() for name, face in zip(validity, faces, strict=True)}
+        return masked
 
-    def _by_event(self, faces: Sequence[Tensor]) -> Tensor:
-        """(B * N,) of each face -> (B, S)."""
-        return torch.cat([x.view(-1, n) for x, n in zip(faces, self.num_sensors, strict=True)], 1)
-
-    def _weights(self, readings: Mapping[str, Tensor], validity: Mapping[str, Validity], valid: Tensor) -> Tensor:
+    def _weights(self, npho: Tensor, validity: Validity) -> Tensor:
         """Mean weight of the valid sensors of each patch (B, P)."""
+        valid, timed = validity
         weight = valid.float()
         if self.config.flat_npho:
-            npho = self._by_event([readings[name][:, 0] for name in validity])
             bins = octaves(npho, valid)
             filled = weight.new_zeros(len(valid), OCTAVES).scatter_add_(1, bins, weight)
             weight = weight / filled.gather(1, bins).clamp(min=1)
         if self.config.time.mask_ratio_scale != 1:
-            timed = self._by_event([time for _, time in validity.values()])
             weight = torch.where(timed, weight * self.config.time.mask_ratio_scale, weight)
         sums = weight.new_zeros(2, len(valid), self.num_patches)
         total, number = sums.index_add_(2, self.patch, torch.stack([weight, valid.float()]))
@@ -111,33 +101,6 @@ class Masker(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.config.mask_ratio}, {self.config.pattern}, {self.num_patches} patches"
-
-
-def predict_masked(
-    model: Any,
-    masker: Masker,
-    readings: Mapping[str, Tensor],
-    generator: torch.Generator | None = None,
-    network: Callable[[Mapping[str, Tensor], Faces], Faces] | None = None,
-) -> tuple[dict[str, Validity], Faces, Faces]:
-    """Hide sensors and predict: what training, validation, tables and pictures of a reconstruction all look at.
-
-    Invalid sensors are hidden too where the model's `hides_invalid` says so, else shown as the sentinel.
-
-    Args:
-        model: with `encoder.normalizer` and `hides_invalid`.
-        masker: chooses the sensors.
-        readings: raw (npho, relative_time), (B * N, 2) for each face.
-        generator: of the masker.
-        network: what predicts in place of the model, for example its compiled form.
-
-    Returns:
-        Validity, masks (B * N,) and normalised predictions (B * N, channels) of each face.
-    """
-    validity = {face: model.encoder.normalizer.validity(x) for face, x in readings.items()}
-    masked: Faces = masker(readings, validity, generator)
-    visible = {face: ~masked[face] & (validity[face][0] | (not model.hides_invalid)) for face in masked}
-    return validity, masked, (network or model)(readings, visible)
 
 
 def unique_keys(rank: Tensor, tie: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from xecgnn.names import is_valid
+from xecgnn.names import INVALID_VALUE, is_valid
 from xecgnn.nn.config import NormalizationConfig
 
 __all__ = ["Normalizer"]
@@ -54,6 +54,15 @@ class Normalizer(nn.Module):
         """Network values (..., 2) -> raw readings (..., 2), for values that were valid."""
         npho, time = x.unbind(-1)
         return torch.stack([self._restore(npho), (time + self.time_shift) * self.time_scale], -1)
+
+    def restore(self, x: Tensor) -> Tensor:
+        """Network inputs (..., 2), as from `forward`, -> raw readings that give them again; NaN counts as invalid."""
+        valid = (x - self.sentinel_value).abs() > 1e-6 * self.sentinel_value.abs().clamp(min=1)
+        npho, time = self.inverse(torch.where(valid, x, 0)).unbind(-1)
+        # A valid time tells that npho had reached the threshold: rounding must not undo that.
+        near = npho > self.npho_threshold - 1e-4 * (1 + self.npho_threshold.abs())
+        npho = torch.where(valid[..., 1] & near, npho.clamp(min=self.npho_threshold), npho)
+        return torch.where(valid, torch.stack([npho, time], -1), INVALID_VALUE)
 
     def _transform(self, npho: Tensor) -> Tensor:
         scaled = npho / self.npho_scale

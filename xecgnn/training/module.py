@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from xecgnn.data.batch import Readings
 from xecgnn.names import INVALID_VALUE
 from xecgnn.training.checkpoint import KEY
 from xecgnn.training.config import TrainingConfig
@@ -59,12 +61,12 @@ class TrainingModule(pl.LightningModule):
             part.eval()
         return self
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Readings, batch_idx: int) -> None:
         # A mixed radix: consecutive batches, epochs and ranks must not share streams.
         key = ((self.seed * 1_000_003 + self.global_rank) * 1_000_003 + self.current_epoch) * 1_000_003 + batch_idx
         torch.manual_seed(key % 2**63)
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Readings, batch_idx: int) -> Tensor:
         if self.config.channel_dropout:
             batch = drop_channels(batch, self.config.channel_dropout)
         loss, diagnostics = self.objective(batch)
@@ -73,7 +75,7 @@ class TrainingModule(pl.LightningModule):
             raise ValueError(
                 f"training loss is {loss.item()} at epoch {self.current_epoch}, batch {batch_idx}; lower training.lr"
             )
-        size = batch.num_graphs
+        size = len(batch)
         self.log(
             "train_loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True
         )
@@ -91,7 +93,7 @@ class TrainingModule(pl.LightningModule):
         if gradient_clip_val:
             nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, self.grad_norm)
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
+    def validation_step(self, batch: Readings, batch_idx: int) -> None:
         self.objective.update_metrics(batch)
 
     def on_validation_epoch_end(self) -> None:
@@ -113,11 +115,7 @@ class TrainingModule(pl.LightningModule):
         return {"optimizer": optimizer, **({"lr_scheduler": schedule} if schedule else {})}
 
 
-def drop_channels(batch: Any, fraction: float) -> Any:
+def drop_channels(batch: Readings, fraction: float) -> Readings:
     """A copy of the batch in which a random fraction of the sensors has become invalid."""
-    dropped = batch.clone()
-    for face in dropped.node_types:
-        x = dropped[face].x  # [B*N_face, 2]
-        gone = torch.rand(x.size(0), 1, device=x.device) < fraction
-        dropped[face].x = torch.where(gone, x.new_tensor(INVALID_VALUE), x)
-    return dropped
+    gone = torch.rand(batch.x.shape[:2], device=batch.x.device) < fraction
+    return replace(batch, x=torch.where(gone.unsqueeze(-1), batch.x.new_tensor(INVALID_VALUE), batch.x))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from xecgnn.data.batch import Readings
 from xecgnn.evaluation.run_history import SIGNED
 from xecgnn.models.xec import XECModel
 from xecgnn.tasks.reweighting import SampleReweighter
@@ -34,13 +35,13 @@ class Objective(nn.Module):
         """What fine-tuning starts from, and may freeze: face encoders and Transformer."""
         return cast(nn.Module, self.model.encoder), cast(nn.Module, self.model.fusion)
 
-    def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: Readings) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the batch, and named scalars worth logging. Their means over the processes of a training are those
         of all their events together (see `mean_over_ranks`).
         """
         raise NotImplementedError
 
-    def update_metrics(self, batch: Any) -> None:
+    def update_metrics(self, batch: Readings) -> None:
         """Add a validation batch to the metrics."""
         raise NotImplementedError
 
@@ -73,10 +74,10 @@ class RegressionObjective(Objective):
         self.losses = {name: MeanMetric(nan_strategy="disable") for name in model.tasks}
         self.run_network = torch.compile(model.raw_outputs) if compiled else model.raw_outputs
 
-    def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        return self._loss(self.run_network(batch.x_dict), batch.y, self.reweighter(batch.y))
+    def forward(self, batch: Readings) -> tuple[Tensor, dict[str, Tensor]]:
+        return self._loss(self.run_network(batch), batch.y, self.reweighter(batch.y))
 
-    def update_metrics(self, batch: Any) -> None:
+    def update_metrics(self, batch: Readings) -> None:
         for name, raw in self.model.raw_outputs(batch).items():
             task, target = self.model.task(name), batch.y[name]
             self.metrics[name].to(target.device).update(task.decode(raw)[name], target)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from xecgnn.models.autoencoder import MaskedAutoencoder
-from xecgnn.models.inpainter import Inpainter
+from xecgnn.data.batch import Readings
+from xecgnn.models.masked import ReconstructionNetwork, predict_masked
 from xecgnn.names import FEATURES, INVALID_LIMIT
-from xecgnn.nn.masking import Masker, predict_masked
+from xecgnn.nn.masking import Masker
 from xecgnn.tasks.losses import POINTWISE
 from xecgnn.training.config import ReconstructionLossConfig
 from xecgnn.training.objective import Objective
@@ -23,7 +22,7 @@ __all__ = ["ReconstructionObjective"]
 CHANNELS = dict(zip(FEATURES, ("npho", "time"), strict=True))  # column of x -> its name in metrics
 VALIDATION_SEED = 20_24  # of the masks of the first validation batch; the same ones in every epoch
 
-Losses = dict[tuple[str, str], tuple[Tensor, Tensor]]  # (channel, face) -> loss and weight of each sensor, (B * N,)
+Losses = dict[str, tuple[Tensor, Tensor]]  # channel -> loss and weight of each sensor, (B, S)
 
 
 class WeightedMean(Metric):
@@ -53,7 +52,7 @@ class ReconstructionObjective(Objective):
     sqrt(npho), as its precision does. A batch without any masked sensor has the loss 0.
 
     Args:
-        model: gives normalised predictions {face: (B * N, channels)}.
+        model: predicts what it does not see.
         masker: chooses the sensors to hide.
         config: loss and weights.
         compiled: whether training runs the network through `torch.compile`.
@@ -61,13 +60,13 @@ class ReconstructionObjective(Objective):
 
     def __init__(
         self,
-        model: MaskedAutoencoder | Inpainter,
+        model: ReconstructionNetwork,
         masker: Masker,
         config: ReconstructionLossConfig,
         compiled: bool = False,
     ) -> None:
         super().__init__()
-        self.model: MaskedAutoencoder | Inpainter = model
+        self.model: ReconstructionNetwork = model
         self.masker = masker
         self.config = config
         self.run_network = torch.compile(model.__call__) if compiled else model
@@ -75,29 +74,26 @@ class ReconstructionObjective(Objective):
         self.metrics: dict[str, WeightedMean] = {}
         self._validation_batches = 0
 
-    def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        losses, ratio = self._losses(batch.x_dict, None, self.run_network)
-        total: Tensor | float = 0.0
+    def forward(self, batch: Readings) -> tuple[Tensor, dict[str, Tensor]]:
+        losses, ratio = self._losses(batch, None, self.run_network)
+        total = ratio.new_zeros(())
         diagnostics = {"mask_ratio": ratio}
-        for channel in dict.fromkeys(channel for channel, _ in losses):
-            parts = [part for (name, _), part in losses.items() if name == channel]
-            weight = torch.stack([weight.sum() for _, weight in parts]).sum()
-            loss = torch.stack([(loss * weight).sum() for loss, weight in parts]).sum()
-            loss = loss / mean_over_ranks(weight).clamp(min=torch.finfo(weight.dtype).tiny)
-            diagnostics[f"loss_{channel}"] = loss.detach()
-            total = total + self.weights[channel] * loss
-        assert isinstance(total, Tensor)
+        for channel, (loss, weight) in losses.items():
+            mean = (loss * weight).sum() / mean_over_ranks(weight.sum()).clamp(min=torch.finfo(weight.dtype).tiny)
+            diagnostics[f"loss_{channel}"] = mean.detach()
+            total = total + self.weights[channel] * mean
         return total, diagnostics
 
-    def update_metrics(self, batch: Any) -> None:
-        device = next(iter(batch.x_dict.values())).device
-        generator = torch.Generator(device).manual_seed(VALIDATION_SEED + self._validation_batches)
+    def update_metrics(self, batch: Readings) -> None:
+        generator = torch.Generator(batch.x.device).manual_seed(VALIDATION_SEED + self._validation_batches)
         self._validation_batches += 1
-        losses, ratio = self._losses(batch.x_dict, generator, self.model)
+        losses, ratio = self._losses(batch, generator, self.model)
         self._update("mask_ratio", ratio, torch.ones_like(ratio))
-        for (channel, face), (loss, weight) in losses.items():
+        for channel, (loss, weight) in losses.items():
             self._update(f"loss_{channel}", loss, weight)
-            self._update(f"loss_{channel}_{face}", loss, weight)
+            for name, face in self.model.detector.faces.items():
+                ids = torch.as_tensor(face.sensor_ids, device=loss.device)
+                self._update(f"loss_{channel}_{name}", loss[:, ids], weight[:, ids])
 
     def metric_names(self) -> list[str]:
         channels = [CHANNELS[name] for name in self.model.channels]
@@ -119,27 +115,21 @@ class ReconstructionObjective(Objective):
         metric = self.metrics.setdefault(name, WeightedMean())
         metric.to(value.device).update(value, weight)
 
-    def _losses(
-        self, readings: Mapping[str, Tensor], generator: torch.Generator | None, network: Any
-    ) -> tuple[Losses, Tensor]:
+    def _losses(self, batch: Readings, generator: torch.Generator | None, network: Any) -> tuple[Losses, Tensor]:
         """Losses and weights of all sensors, zero weight where nothing was masked; and the fraction that was."""
-        normalizer = self.model.encoder.normalizer
-        validity, masked, predictions = predict_masked(self.model, self.masker, readings, generator, network)
+        validity, masked, predicted = predict_masked(self.model, self.masker, batch, generator, network)
+        target = self.model.encoder.normalizer(batch.x, *validity)  # [B, S, 2]
+        npho = torch.where(validity[0], batch.x[..., 0], 0).float()
         losses: Losses = {}
-        for face, predicted in predictions.items():
-            target = normalizer(readings[face], *validity[face])  # [B*N, 2]
-            npho = torch.where(validity[face][0], readings[face][:, 0], 0).float()
-            for column, channel in zip(range(predicted.size(1)), CHANNELS.values(), strict=False):
-                residual = predicted[:, column].float() - target[:, column]
-                loss = POINTWISE[self.config.loss_fn](residual, self.config.loss_beta)
-                weight = self._weight(channel, npho, validity[face][column]) * masked[face]
-                losses[channel, face] = torch.where(weight > 0, loss, 0), weight
-        valid = torch.stack([npho_valid.sum() for npho_valid, _ in validity.values()]).sum()
-        hidden = torch.stack([mask.sum() for mask in masked.values()]).sum()
-        return losses, hidden / valid.clamp(min=1)
+        for column, channel in zip(range(predicted.size(-1)), CHANNELS.values(), strict=False):
+            residual = predicted[..., column].float() - target[..., column]
+            loss = POINTWISE[self.config.loss_fn](residual, self.config.loss_beta)
+            weight = self._weight(channel, npho, validity[column]) * masked
+            losses[channel] = torch.where(weight > 0, loss, 0), weight
+        return losses, masked.sum() / validity[0].sum().clamp(min=1)
 
     def _weight(self, channel: str, npho: Tensor, valid: Tensor) -> Tensor:
-        """Weight (B * N,) of each sensor with readings `npho` (0 where invalid)."""
+        """Weight (B, S) of each sensor with readings `npho` (0 where invalid)."""
         light = npho.clamp(0, INVALID_LIMIT)
         if channel == "npho":
             return valid * (light + 1) ** self.config.npho_alpha

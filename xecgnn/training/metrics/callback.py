@@ -58,7 +58,7 @@ class MetricsCallback(Callback):
         if self._tracker:
             loss = outputs["loss"] * trainer.accumulate_grad_batches  # Lightning has divided by it
             norm = getattr(pl_module, "grad_norm", None) if self._stepped else None
-            self._tracker.log_batch(loss, self._lr, norm, batch.num_graphs * trainer.world_size)
+            self._tracker.log_batch(loss, self._lr, norm, len(batch) * trainer.world_size)
         self._stepped = False
         self._batches += 1
         self._training = time.perf_counter() - self._start
