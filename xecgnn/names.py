@@ -32,7 +32,8 @@ LATTICE = "lattice"  # 3 x 3 neighbourhood on a rectangular face, edge_type = ta
 HEX = "hex"  # up to 7 neighbours on a hexagonal face, edge_type = tap 0..6 (0 = self)
 SEAM = "seam"  # border sensors of two touching faces
 
-SCHEMA = Schema().declare(
+SCHEMA = Schema()
+SCHEMA.declare(
     Column(NPHO, "reading", "float32", SENSOR, "photons", "photo-electrons / detection efficiency"),
     Column(RELATIVE_NPHO, "reading", "float32", SENSOR, "", "npho / largest valid npho of the event"),
     Column(TIME, "reading", "float32", SENSOR, "s", "sensor time"),

@@ -42,29 +42,28 @@ class Column(NamedTuple):
 
 
 class Schema:
-    """Columns by name; immutable. Tables, readers and pickles carry the one they were made with.
+    """Columns by name. Tables and readers carry the one that they were made with, also into pickles and processes.
 
     ``schema[name]`` is the declared column, one that follows from a declared one, or else a column of kind "other".
     ``name in schema`` leaves out the last. Iteration gives the declared columns.
     """
 
     def __init__(self, *columns: Column) -> None:
-        self._columns = {column.name: column for column in columns}
+        self._columns: dict[str, Column] = {}
+        self.declare(*columns)
 
-    def declare(self, *columns: Column) -> Schema:
-        """This schema with further columns.
+    def declare(self, *columns: Column) -> None:
+        """Add columns: `SCHEMA.declare(Column("dose", unit="Gy"))`.
 
         Raises:
-            ValueError: A name is taken, or an unknown kind.
+            ValueError: A name is taken by another column, or an unknown kind.
         """
-        added = Schema(*self)
         for column in columns:
             if column.kind not in KINDS:
                 raise ValueError(f"column {column.name!r} has kind {column.kind!r}; kinds: {', '.join(KINDS)}")
-            if column.name in added or column.name in KINDS:
-                raise ValueError(f"the name {column.name!r} is taken; columns: {', '.join(self.names())}")
-            added._columns[column.name] = column
-        return added
+            if column.name in KINDS or (column.name in self and self[column.name] != column):
+                raise ValueError(f"the name {column.name!r} is taken; columns: {', '.join((*self.names(), *KINDS))}")
+            self._columns[column.name] = column
 
     def names(self, *kinds: Kind) -> tuple[str, ...]:
         """Names of the declared columns (of these kinds)."""
@@ -82,8 +81,7 @@ class Schema:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Schema) and other._columns == self._columns
 
-    def __hash__(self) -> int:
-        return hash(tuple(self))
+    __hash__ = None  # type: ignore[assignment]
 
     def _derived(self, name: str) -> Column | None:
         """The prediction of a reading or truth, or its sigma."""

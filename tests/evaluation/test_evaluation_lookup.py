@@ -9,8 +9,8 @@ import pytest
 from xecgnn.data import Events, write
 from xecgnn.data.config import ReaderConfig
 from xecgnn.detector import angles_to_direction
+from xecgnn.evaluation.display.photon import Photon, badness, describe
 from xecgnn.evaluation.lookup import EventLookup
-from xecgnn.evaluation.photon import Photon, badness, describe
 
 
 @pytest.fixture(scope="module")

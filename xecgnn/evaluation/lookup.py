@@ -14,8 +14,8 @@ from xecgnn.data.events import Events
 from xecgnn.data.files import Paths, find_files
 from xecgnn.data.match import event_pairs
 from xecgnn.data.reader import TreeReader
-from xecgnn.evaluation.layers import EXTRA, valid_readings
-from xecgnn.evaluation.photon import PREDICTED, badness
+from xecgnn.evaluation.display.layers import EXTRA, valid_readings
+from xecgnn.evaluation.display.photon import PREDICTED, badness
 from xecgnn.names import FEATURES, IDENTIFIERS, LOSS, NPHO, RELATIVE_TIME, SCHEMA, TARGETS
 
 __all__ = ["EventLookup"]

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xecgnn.evaluation.baselines import Baseline
-from xecgnn.evaluation.light import Light
+from xecgnn.evaluation.baselines.light import Light
+from xecgnn.evaluation.baselines.targets import Baseline
 from xecgnn.names import LOSS, SCHEMA, TARGETS
 from xecgnn.tasks.task import Task
 

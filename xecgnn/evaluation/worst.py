@@ -51,7 +51,7 @@ class WorstEvents:
 
     def write(self, path: Path, model: XECModel) -> None:
         """Write the events as a data file that also has predictions, loss, and what `event_saliency` gives."""
-        from xecgnn.evaluation.saliency import event_saliency
+        from xecgnn.evaluation.attribution.saliency import event_saliency
 
         pairs = torch.from_numpy(np.stack([self.columns[name] for name in FEATURES], -1))  # [K, S, 2]
         pairs = pairs.to(next(model.parameters()).device)

@@ -64,7 +64,7 @@ class Job:
     columns: Sequence[str]
     apply: Callable[[Iterator[Events]], Iterator[Events]]
     depends_on: Mapping[str, str] = field(default_factory=dict)
-    schema: Schema = SCHEMA
+    schema: Schema = field(default_factory=lambda: SCHEMA)
 
 
 def run_job(
