@@ -205,7 +205,7 @@ class Study:
             generator = torch.Generator().manual_seed(0)  # the same sensors die in both
 
             def transform(batch: Readings) -> Readings:
-                dead = masker(batch.x, regressor.encoder.normalizer.validity(batch.x), generator)
+                dead = masker(batch.x, regressor.backbone.normalizer.validity(batch.x), generator)
                 killed = Readings(torch.where(dead.unsqueeze(-1), torch.nan, batch.x))
                 return Readings(inpainter.fill(killed)[0]) if filled else killed
 

@@ -11,7 +11,7 @@ _PUBLIC = {
     "load_detector": "detector",
     "EventArrays": "data",
     "read_events": "data",
-    "build_batch": "data",
+    "build_batch": "models",
     "simulate_events": "simulation",
     "load_config": "config",
     "build_model": "training.kinds",

@@ -40,7 +40,7 @@ class Oracle(nn.Module):
         assert not self.training
         valid = torch.ones((), dtype=torch.bool)
         shift = torch.tensor([self.offset, 1e-9])
-        return self.encoder.normalizer(batch.x + shift, valid, valid)[..., : self.channels]
+        return self.backbone.normalizer(batch.x + shift, valid, valid)[..., : self.channels]
 
 
 class Hide(nn.Module):

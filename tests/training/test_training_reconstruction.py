@@ -223,8 +223,8 @@ def test_the_loss_is_its_formula(mini: Detector, mini_events: EventArrays) -> No
     torch.manual_seed(5)
     loss, diagnostics = objective(batch)
     sums = np.zeros((2, 2))
-    npho_valid, time_valid = model.encoder.normalizer.validity(batch.x)
-    target = model.encoder.normalizer(batch.x, npho_valid, time_valid).double()
+    npho_valid, time_valid = model.backbone.normalizer.validity(batch.x)
+    target = model.backbone.normalizer(batch.x, npho_valid, time_valid).double()
     masked, light = ~model.visible, batch.x[..., 0].clamp(min=0)
     weight = [masked * (light + 1) ** 0.5, masked * time_valid * (light > 200) * light**0.5]
     for column in range(2):
@@ -280,7 +280,7 @@ def test_training_and_evaluation_look_at_the_same_network_output(mini: Detector,
         objective.eval()
         with torch.no_grad():
             objective.update_metrics(batch)
-        metrics, normalizer = objective.compute_metrics(), objective.model.encoder.normalizer
+        metrics, normalizer = objective.compute_metrics(), objective.model.backbone.normalizer
         (events,) = reconstructions(objective.model, objective.masker, [batch], seed=VALIDATION_SEED)
         valid = torch.from_numpy(events.npho_valid)
         assert (valid == ~dead).all()

@@ -184,7 +184,7 @@ def evaluate_inpainting(
     from xecgnn.evaluation.inpainting_plots import figures
     from xecgnn.evaluation.pages import write_pages
 
-    measured = InpaintingResiduals(model.detector, float(model.encoder.normalizer.npho_threshold))
+    measured = InpaintingResiduals(model.detector, float(model.backbone.normalizer.npho_threshold))
     for events in reconstructions(model, masker, loader, seed, max_events):
         measured.add(events)
     table, plots = folder / f"inpainting_{run_name}.csv", folder / f"inpainting_resolution_{run_name}.pdf"

@@ -79,7 +79,7 @@ def write_reconstructions(
 
     Times are shown where the network would use them: from the npho threshold of the normalisation on.
     """
-    threshold = float(model.encoder.normalizer.npho_threshold)
+    threshold = float(model.backbone.normalizer.npho_threshold)
 
     def pages() -> Iterator[Figure]:
         for batch in reconstructions(model, masker, loader, seed, max_events=events):
