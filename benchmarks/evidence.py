@@ -154,7 +154,7 @@ class Study:
         @torch.no_grad()
         def tokens(paths: list[str]) -> tuple[Tensor, Tensor]:
             batches = data.loader(paths, shuffle=False, truth=["emiAng"])
-            pairs = [(model.fusion(model.encoder(b.x)).flatten(1), b.y["angle"]) for b in batches]
+            pairs = [(model.backbone(b).flatten(1), b.y["angle"]) for b in batches]
             x, angles = (torch.cat(part).double() for part in zip(*pairs, strict=True))
             return x, model.task("angle").to_vector(angles)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from xecgnn.output import check_new, completed, markdown_table, write_text
+from xecgnn.output import check_new, completed, write_text
 
 
 def test_a_file_has_its_name_only_when_complete(tmp_path):
@@ -30,11 +30,6 @@ def test_nothing_is_replaced_unasked(tmp_path):
         check_new(new, old, overwrite=False, option="--csv")
 
 
-def test_a_markdown_table_is_aligned_and_survives_bars(tmp_path):
-    write_text(tmp_path / "deep" / "a.md", markdown_table([["name", "x"], ["a|b", "1.25"]]))
-    assert (tmp_path / "deep" / "a.md").read_text().splitlines() == [
-        "| name | x    |",
-        "|------|------|",
-        "| a\\|b | 1.25 |",
-    ]
+def test_a_text_makes_the_folder_it_goes_to(tmp_path):
+    write_text(tmp_path / "deep" / "a.md", "a\n")
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.md"]

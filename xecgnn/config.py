@@ -13,18 +13,19 @@ from xecgnn.data.config import DataConfig
 from xecgnn.evaluation.config import EvaluationConfig
 from xecgnn.models.config import DecoderConfig, InpainterConfig, ModelConfig
 from xecgnn.nn.config import BRANCH_CONSTANTS, MaskingConfig, NormalizationConfig
-from xecgnn.settings import Settings, overridden, read_yaml, validated
+from xecgnn.plugins import PluginSettings, load_plugins
+from xecgnn.settings import overridden, read_yaml, validated
 from xecgnn.tasks.config import ReweightingConfig, TasksConfig
 from xecgnn.training.config import CheckpointConfig, LoggingConfig, ReconstructionLossConfig, TrainingConfig
 
-__all__ = ["InpaintConfig", "PretrainConfig", "RunConfig", "TrainConfig", "load_config"]
+__all__ = ["InpaintConfig", "PretrainConfig", "RunConfig", "TrainConfig", "check_format", "load_config"]
 
 ConfigT = TypeVar("ConfigT", bound="RunConfig")
 
 FORMAT: Final = 2  # of the settings, weights and files of a run: what was written in another one is refused
 
 
-class RunConfig(Settings):
+class RunConfig(PluginSettings):
     """Settings of every training."""
 
     format: CliSuppress[Literal[2]] = Field(FORMAT, description="format of a run's folder and checkpoints")
@@ -92,10 +93,21 @@ class InpaintConfig(ReconstructionConfig):
     inpainter: InpainterConfig = Field(default_factory=InpainterConfig, description="heads of the faces")
 
 
+def check_format(config: Mapping[str, Any], owner: str | Path) -> None:
+    """Whether this version reads what a run with these settings has left, at `owner`.
+
+    Raises:
+        ValueError: it was written in another format.
+    """
+    found = config.get("format", 1)
+    if found != FORMAT:
+        raise ValueError(f"{owner}: written in format {found}, allowed: {FORMAT}; train again, or use its own version")
+
+
 def load_config(
     path: str | Path, overrides: Mapping[str, Any] | None = None, cls: type[ConfigT] = TrainConfig  # type: ignore[assignment]
 ) -> ConfigT:
-    """Read a config file; `overrides` maps dotted paths to values, for example {"training.lr": 1e-4}.
+    """Read a config file, and its plugins; `overrides` maps dotted paths to values, for example {"training.lr": 1e-4}.
 
     Args:
         cls: `TrainConfig`, `PretrainConfig` or `InpaintConfig`.
@@ -104,4 +116,7 @@ def load_config(
         FileNotFoundError: no such file, and no shipped config of that name.
         ConfigError: a key, type or value that is not allowed; names the key and the nearest known one.
     """
-    return validated(cls, overridden(read_yaml(path), overrides or {}))
+    values = overridden(read_yaml(path), overrides or {})
+    if values.get("plugins"):
+        values["plugins"] = load_plugins(values["plugins"])
+    return validated(cls, values)

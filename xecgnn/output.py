@@ -1,13 +1,13 @@
-"""Output files: nothing is replaced unasked, a file has its name only when it is complete; tables in Markdown."""
+"""Output files: nothing is replaced unasked, a file has its name only when it is complete."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["check_new", "completed", "markdown_table", "write_text"]
+__all__ = ["check_new", "completed", "write_text"]
 
 
 @contextmanager
@@ -45,12 +45,3 @@ def check_new(*paths: Path, overwrite: bool | None = None, option: str = "--outp
             if overwrite is not None:
                 remedy = f"choose another {option}, or --overwrite to replace it"
             raise FileExistsError(f"{path} exists; {remedy}")
-
-
-def markdown_table(rows: Iterable[Sequence[str]]) -> str:
-    """Rows of cells, the head first, as a Markdown table that reads well as plain text too."""
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in cells]
-    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-    return "\n".join([lines[0], rule, *lines[1:]])

@@ -49,6 +49,9 @@ class Registry(Generic[T]):
             import_module(self._modules[name])
         return self._entries[name]
 
+    def items(self) -> Iterator[tuple[str, T]]:
+        return ((name, self[name]) for name in list(self))
+
     def __contains__(self, name: object) -> bool:
         return name in self._modules
 

@@ -7,7 +7,7 @@ import torch
 from xecgnn.data import Readings
 from xecgnn.data.events import EventArrays
 from xecgnn.evaluation import LightSummary, fit_baselines
-from xecgnn.evaluation.summary import measure
+from xecgnn.evaluation.measures import logged_metrics, measure
 from xecgnn.names import INVALID_VALUE, TARGETS
 from xecgnn.simulation import simulate_events
 from xecgnn.tasks import TASKS, TasksConfig, build_tasks
@@ -20,6 +20,10 @@ def light_of(detector, npho, time=None, threshold=100.0):
     time = np.full_like(npho, 1e-8) if time is None else time
     events = EventArrays({"npho": npho, "relative_time": time})
     return LightSummary(detector, threshold)(Readings.of(events))
+
+
+def metrics(task, predictions, target):
+    return {title: logged_metrics(task, found) for title, found in measure(task, predictions, target).items()}
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +101,7 @@ def test_baselines_beat_the_trivial_ones_on_simulated_events(sample):
         ("uvwFI", "light spot", "training mean", "w_rms", 0.9),
     ]:
         predictions = {title: baseline.predict(val_light) for title, baseline in baselines[name].items()}
-        measured = measure(TASK[name], predictions, val_targets[name])
+        measured = metrics(TASK[name], predictions, val_targets[name])
         assert measured[better][key] < factor * measured[trivial][key], name
         assert predictions[better].shape == (800, TASK[name].width)
 
@@ -134,7 +138,7 @@ def test_the_vertex_line_points_from_the_target_through_the_light_spot(meg2):
         light = LightSummary(meg2)(Readings.of(events))
         fitted = fit_baselines({"angle": TASK["angle"]}, light, {"angle": events.emiAng})["angle"]
         predictions = {title: baseline.predict(light) for title, baseline in fitted.items()}
-        measured = {k: v["resolution_deg"] for k, v in measure(TASK["angle"], predictions, events.emiAng).items()}
+        measured = {k: v["resolution_deg"] for k, v in metrics(TASK["angle"], predictions, events.emiAng).items()}
         assert ratio * measured[better] < measured[worse]
         assert measured["vertex line"] < 5 or sample == "uniform"
 

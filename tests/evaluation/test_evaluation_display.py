@@ -11,7 +11,7 @@ from matplotlib.patches import FancyArrowPatch
 from scipy.spatial import cKDTree
 
 from xecgnn.detector import Detector
-from xecgnn.evaluation.display import FLIGHT, Photon, draw_edges, draw_event, draw_sensors, sensor_pairs, unroll
+from xecgnn.evaluation.display.plane import FLIGHT, Photon, draw_edges, draw_event, draw_sensors, sensor_pairs, unroll
 from xecgnn.names import INVALID_VALUE
 from xecgnn.simulation import simulate_events
 

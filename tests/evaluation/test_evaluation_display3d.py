@@ -12,9 +12,9 @@ from matplotlib.image import imread
 from plotly.graph_objects import Figure
 
 from xecgnn.detector import Detector
-from xecgnn.evaluation.display3d import LOWEST, draw_event_3d, write_html
-from xecgnn.evaluation.layers import EXTRA
-from xecgnn.evaluation.photon import Photon
+from xecgnn.evaluation.display.layers import EXTRA
+from xecgnn.evaluation.display.photon import Photon
+from xecgnn.evaluation.display.space import LOWEST, draw_event_3d, write_html
 from xecgnn.names import INVALID_VALUE
 from xecgnn.simulation import simulate_events
 

@@ -10,8 +10,8 @@ from xecgnn.data import read_events
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.events import EventArrays
 from xecgnn.detector import angles_to_direction
+from xecgnn.evaluation.display.photon import Photon, badness, describe
 from xecgnn.evaluation.lookup import EventLookup
-from xecgnn.evaluation.photon import Photon, badness, describe
 from xecgnn.evaluation.predictions import write_root
 
 

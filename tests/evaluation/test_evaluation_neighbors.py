@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xecgnn.evaluation.neighbors import EVENTS_AT_ONCE, RADIUS, NeighborBaselines, solid_angles
+from xecgnn.evaluation.baselines.sensors import EVENTS_AT_ONCE, RADIUS, NeighborBaselines, solid_angles
 
 
 @pytest.fixture(scope="module")

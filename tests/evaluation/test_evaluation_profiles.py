@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xecgnn.evaluation.profiles import figures
-from xecgnn.evaluation.statistics import MIN_EVENTS, bins, mean_with_error, profile, quantile_with_error
+from xecgnn.estimate import quantile
+from xecgnn.evaluation.pages.profile import MIN_EVENTS, bins, profile
+from xecgnn.evaluation.pages.resolution import resolution_pages
 from xecgnn.tasks import TasksConfig, build_tasks
 
 ENERGY = build_tasks(TasksConfig(angle={"enabled": False}, energy={"enabled": True}))["energy"]
@@ -13,21 +14,16 @@ ENERGY = build_tasks(TasksConfig(angle={"enabled": False}, energy={"enabled": Tr
 def test_quantile_interval_covers_the_truth_in_68_percent_of_samples():
     rng = np.random.default_rng(0)
     truth = -np.log(1 - 0.68)  # 68 % quantile of an exponential
-    estimates = np.array([quantile_with_error(rng.exponential(size=200)) for _ in range(2000)])
-    inside = (estimates[:, 1] < truth) & (truth < estimates[:, 2])
-    assert inside.mean() == pytest.approx(0.68, abs=0.04)
-    assert (estimates[:, 1] < estimates[:, 0]).all()
-
-
-def test_mean_interval_is_the_standard_error():
-    values = np.array([1.0, 2.0, 3.0, 4.0])
-    assert mean_with_error(values) == pytest.approx((2.5, 2.5 - np.sqrt(5 / 12), 2.5 + np.sqrt(5 / 12)))
+    estimates = [quantile(rng.exponential(size=200)) for _ in range(2000)]
+    inside = [found.low < truth < found.high for found in estimates]
+    assert np.mean(inside) == pytest.approx(0.68, abs=0.04)
+    assert all(found.low < found.value for found in estimates)
 
 
 def test_profile_follows_the_width_along_x():
     rng = np.random.default_rng(1)
     x = rng.uniform(0, 10, 60_000)
-    points = profile(x, np.abs(rng.normal(size=x.size) * (1 + x)), quantile_with_error)
+    points = profile(x, np.abs(rng.normal(size=x.size) * (1 + x)), quantile)
     assert len(points.x) == 12
     expected = 0.9945 * (1 + points.x)  # 68 % quantile of |normal|
     np.testing.assert_allclose(points.y, expected, rtol=0.06)
@@ -46,17 +42,17 @@ def test_bins_need_events_and_spread():
 def test_monochromatic_and_empty_samples_give_pages():
     true = np.full(200, 0.05283)
     predicted = np.random.default_rng(3).normal(0.05283, 1e-3, (200, 1))
-    pages = list(figures(ENERGY, {"network": predicted}, {"energyTruth": true}, "run"))
+    pages = list(resolution_pages(ENERGY, {"network": predicted}, {"energyTruth": true}, "run"))
     assert len(pages) == 1  # nothing varies: no profiles
     text = " ".join(item.get_text() for item in pages[0].findobj(lambda artist: hasattr(artist, "get_text")))
     assert "run" in text
     assert "200 events" in text
     assert "MeV" in text
-    empty = list(figures(ENERGY, {"network": predicted}, {"energyTruth": np.full(200, np.nan)}, "run"))
+    empty = list(resolution_pages(ENERGY, {"network": predicted}, {"energyTruth": np.full(200, np.nan)}, "run"))
     assert len(empty) == 1
 
 
 def test_a_network_without_error_is_drawn():
     true = np.linspace(0.015, 0.06, 300)
     truth = {"energyTruth": true, "uvwTruth": np.random.default_rng(4).normal(size=(300, 3))}
-    assert len(list(figures(ENERGY, {"network": true[:, None]}, truth, "run"))) == 2
+    assert len(list(resolution_pages(ENERGY, {"network": true[:, None]}, truth, "run"))) == 2

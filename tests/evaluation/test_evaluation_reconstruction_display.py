@@ -8,7 +8,9 @@ from matplotlib.colors import to_rgba
 from test_evaluation_inpainting import Hide, Oracle
 
 from xecgnn.data import Readings
-from xecgnn.evaluation.reconstruction_display import MASKED, draw_reconstruction, write_reconstructions
+from xecgnn.evaluation.display.reconstruction import MASKED, draw_reconstruction, reconstruction_pages
+from xecgnn.evaluation.pages.page import save
+from xecgnn.evaluation.reconstruction import reconstructions
 from xecgnn.simulation import simulate_events
 
 
@@ -65,7 +67,8 @@ def test_a_page_per_event_over_batches(mini, tmp_path, channels, events):
     sample = simulate_events(mini, 4, seed=2)
     batches = [Readings.of(sample[i : i + 1]) for i in range(4)]
     path = tmp_path / "pages.pdf"
-    write_reconstructions(path, Oracle(mini, channels), Hide(mini, [1, 100, 200]), batches, "a run", events=events)
+    found = reconstructions(Oracle(mini, channels), Hide(mini, [1, 100, 200]), batches, max_events=events)
+    save(path, reconstruction_pages(mini, found, 100.0, "a run"))
     content = path.read_bytes()
     assert len(re.findall(rb"/Type /Page\b", content)) == events
     assert [p.name for p in tmp_path.iterdir()] == ["pages.pdf"]

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from xecgnn.data import EventArrays, Readings
-from xecgnn.evaluation.attribution import Attribution
-from xecgnn.evaluation.saliency import DISTANCES, Saliency, compute_saliency, event_saliency
-from xecgnn.evaluation.saliency_plots import write_saliency_profiles
+from xecgnn.evaluation.attribution.gradients import Attribution
+from xecgnn.evaluation.attribution.saliency import DISTANCES, Saliency, compute_saliency, event_saliency
+from xecgnn.evaluation.pages.page import save
+from xecgnn.evaluation.pages.saliency import saliency_pages
 from xecgnn.models import ModelConfig, XECModel
 from xecgnn.nn import NormalizationConfig, Normalizer
 from xecgnn.simulation import simulate_events
@@ -26,7 +27,7 @@ class Linear(nn.Module):
 
     def __init__(self, detector, scheme="log1p"):
         super().__init__()
-        self.detector, self.encoder = detector, nn.Module()
+        self.detector, self.backbone = detector, nn.Module()
         self.tasks = build_tasks(TasksConfig(energy={"enabled": True}, n_gamma={"enabled": True}))
         self.backbone.normalizer = Normalizer(NormalizationConfig(npho_scheme=scheme))
         self.weight = nn.Parameter(torch.randn(3, 2, detector.num_sensors) / 1000)
@@ -143,7 +144,7 @@ def test_files_and_plots(mini, batches, network, tmp_path):
     (tmp_path / "other.npz").write_bytes(b"no such thing")
     with pytest.raises(ValueError, match=r"other\.npz: not a file of saliencies"):
         Saliency.read(tmp_path / "other.npz")
-    write_saliency_profiles(tmp_path, again, mini, {"angle": network.task("angle")}, "test_run")
+    save(tmp_path / "saliency_profile_angle.pdf", saliency_pages(again, mini, network.task("angle"), "test_run"))
     content = (tmp_path / "saliency_profile_angle.pdf").read_bytes()
     assert len(re.findall(rb"/Type /Page\b", content)) == 5
     assert b"/Type3" not in content

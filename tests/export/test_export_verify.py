@@ -46,9 +46,9 @@ def check(build, mini_events: EventArrays, monkeypatch: pytest.MonkeyPatch) -> C
 
 def test_table_has_every_output(check) -> None:
     lines = check().splitlines()
-    assert [line.split()[0] for line in lines[2:]][:4] == ["angle", "angle_sigma", "energy", "energy_sigma"]
-    assert len(lines) == 2 + 10
-    assert all(float(cell) <= 1e-4 for line in lines[2:] for cell in line.split()[-3:])
+    assert [line.split()[0] for line in lines[3:]][:4] == ["angle", "angle_sigma", "energy", "energy_sigma"]
+    assert len(lines) == 3 + 10
+    assert all(float(cell) <= 1e-4 for line in lines[3:] for cell in line.split()[-3:])
 
 
 @pytest.mark.parametrize(

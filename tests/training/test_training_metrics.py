@@ -21,9 +21,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
+from xecgnn.evaluation.pages.curves import PLOTS
+from xecgnn.evaluation.report import report
+from xecgnn.evaluation.runs import Run, RunFolder
 from xecgnn.training.ema import WarmEMA
-from xecgnn.training.metrics import MetricsCallback, MetricsTracker, generate_all_plots, report_run, tracker
-from xecgnn.training.metrics.plots import PLOTS
+from xecgnn.training.metrics import MetricsCallback, MetricsTracker, generate_all_plots, tracker
 from xecgnn.training.metrics.tracker import compute_grad_norm
 from xecgnn.training.module import TrainingModule
 
@@ -116,13 +118,13 @@ def test_the_report_of_a_run(tmp_path: Path) -> None:
     run_epochs(MetricsTracker(run / "metrics"), range(2), val_loss=0.5)
     (run / "config.yaml").write_text("seed: 3\n")
     (run / "predictions_a run.csv").touch()
-    files = report_run(run)
+    files = report(RunFolder(run)).files
     assert {path.parent for path in files} == {run / "metrics"}
-    report = files[-1].read_text()
-    assert report.startswith("# Training report: a run\n")
-    assert '"seed": 3' in report
-    assert "| best validation loss | 0.5 (epoch 0) " in report
-    links = [unquote(link) for link in re.findall(r"\]\(([^)]+)\)", report)]
+    text = files[-1].read_text()
+    assert text.startswith("# Training report: a run\n")
+    assert '"seed": 3' in text
+    assert "| best validation loss | 0.5 (epoch 0) " in text
+    links = [unquote(link) for link in re.findall(r"\]\(([^)]+)\)", text)]
     assert {"../config.yaml", "../predictions_a run.csv", "training_metrics.csv"} <= set(links)
     assert all((run / "metrics" / link).is_file() for link in links)
 
@@ -140,7 +142,7 @@ def test_the_row_of_an_epoch(tmp_path: Path) -> None:
     assert (row.epoch, row.loss_mean, row.loss_min, row.loss_max, row.loss_median) == (7, 3.0, 1.0, 6.0, 2.5)
     assert row.loss_std == pytest.approx(np.std([1, 2, 6, 3]))
     assert (row.lr, row.grad_norm, row.grad_norm_max, row.ema_delta_norm) == (0.3, 3.0, 4.0, 5.0)
-    assert row.samples_per_sec == pytest.approx(10 * row.get("batches_per_sec"))
+    assert row.samples_per_sec == pytest.approx(10 * row.batches_per_sec)
     assert row.extra == {"val_loss": 0.25}
     (line,) = table(tmp_path)
     assert (line["epoch"], line["loss_mean"], line["val_loss"], line["gpu_peak_mb"]) == ("7", "3", "0.25", "")
@@ -159,7 +161,7 @@ def test_a_killed_and_resumed_loop_has_each_epoch_once(tmp_path: Path) -> None:
 
     resumed = MetricsTracker(tmp_path)  # from a checkpoint of epoch 1
     assert [metrics.epoch for metrics in resumed.history] == [0, 1, 2, 3]
-    before = resumed.history[1].get("cumulative_time_sec")
+    before = resumed.history[1].cumulative_time_sec
     run_epochs(resumed, range(2, 6), val_loss=0.5)
     lines = table(tmp_path)
     assert [line["epoch"] for line in lines] == ["0", "1", "2", "3", "4", "5"]
@@ -228,7 +230,7 @@ def test_a_picture_says_what_does_not_exist(tmp_path: Path, picture: str, text: 
     measure.log_batch(loss=-1.0)
     measure.end_epoch()
     ax = Figure().subplots()
-    next(plot for plot in PLOTS if plot.name == picture).draw(ax, measure)
+    next(plot for plot in PLOTS if plot.name == picture).draw(ax, measure.curves)
     assert [label.get_text() for label in ax.texts] == [text]
     assert not ax.lines
     assert not ax.patches
@@ -242,9 +244,7 @@ def test_a_loss_that_is_not_a_number(tmp_path: Path) -> None:
         measure.end_epoch()
     assert [line["loss_mean"] for line in table(tmp_path)] == ["1", "nan", "0.5"]
     assert json.loads((tmp_path / "training_metrics.json").read_text())["epochs"][1]["loss_mean"] is None
-    best = MetricsTracker(tmp_path).best("loss_mean")
-    assert best is not None
-    assert best.epoch == 2
+    assert Run("", {}, MetricsTracker(tmp_path).curves).best("loss_mean") == 2
 
 
 def test_only_the_first_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,8 +274,8 @@ def test_mistakes_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
         measure.log_batch(1.0)
     with pytest.raises(ValueError, match="no finished epoch, nothing to draw"):
         generate_all_plots(measure, tmp_path)
-    assert report_run(tmp_path) == []  # nor in its metrics/
-    assert "no finished epoch, no training report" in caplog.text
+    assert report(RunFolder(tmp_path, {})).files == []  # nor in its metrics/
+    assert re.search(r"not drawn: training report \(.*training_metrics.csv: no finished epoch\)", caplog.text)
     (tmp_path / "training_metrics.csv").write_text("run,loss\n1,x\n")
     with pytest.raises(ValueError, match="not a table of training metrics"):
         MetricsTracker(tmp_path)

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 import yaml
 from pydantic_settings import CliSettingsSource
 
+from xecgnn.plugins import load_plugins
 from xecgnn.settings import ConfigError, Settings, flattened, overridden, read_yaml, validated
 
 __all__ = ["ALIASES", "INTERRUPTED", "command", "parse_command"]
@@ -122,17 +123,20 @@ def parse_command(
     Returns:
         The settings, and the path of the YAML file if there is one.
     """
+    arguments = list(sys.argv[1:] if argv is None else argv)
     usage = f"{prog} {'CONFIG [options]' if config else usage}"
     epilog = "--tasks TASK ... enables exactly these tasks." if config and "tasks" in cls.model_fields else None
     parser = _Parser(
         prog, usage, description, epilog, formatter_class=_Help, allow_abbrev=False, conflict_handler="resolve"
     )
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    file: dict[str, Any] = {}
     if config:
         if not arguments or (arguments[0].startswith("-") and not {"-h", "--help"} & set(arguments)):
             parser.error("the config file comes first: " + usage)
+        file = {} if arguments[0].startswith("-") else read_yaml(arguments[0])
         parser.add_argument("config", help="YAML file with the settings that differ from the defaults")
         parser.add_argument("--print-config", action="store_true", help="print the resolved settings and exit")
+    plugins = _load_plugins(cls, arguments, file)
     source: CliSettingsSource = CliSettingsSource(
         cls,  # type: ignore[arg-type]
         root_parser=parser,
@@ -148,14 +152,24 @@ def parse_command(
         parser.add_argument("--tasks", nargs="+", help=argparse.SUPPRESS)
     given = vars(parser.parse_args(arguments))
     if not config:
-        return validated(cls, source(parsed_args=given)()), None
+        return validated(cls, source(parsed_args=given)() | plugins), None
     path, show, tasks = (given.pop(name, None) for name in ("config", "print_config", "tasks"))
-    values = _switches(cls, tasks, parser) | flattened(source(parsed_args=given)())
-    settings = validated(cls, overridden(read_yaml(path), values))
+    values = _switches(cls, tasks, parser) | flattened(source(parsed_args=given)()) | plugins
+    settings = validated(cls, overridden(file, values))
     if show:
         sys.stdout.write(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
         raise SystemExit(0)
     return settings, path
+
+
+def _load_plugins(cls: type[Settings], arguments: list[str], file: dict[str, Any]) -> dict[str, Any]:
+    """Import the plugins of the command line or else of the file: they come first, for they add options."""
+    if "plugins" not in cls.model_fields:
+        return {}
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--plugins", nargs="*", default=file.get("plugins") or [])
+    named = parser.parse_known_args(arguments)[0].plugins
+    return {"plugins": load_plugins(named)} if named else {}
 
 
 def _add_option(group: argparse._ActionsContainer, *names: str, **options: Any) -> None:

@@ -9,14 +9,14 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from xecgnn.cli.command import command
-from xecgnn.settings import Settings
+from xecgnn.plugins import PluginSettings
 
 __all__ = ["CompareConfig", "main"]
 
 log = logging.getLogger("xecgnn.compare")
 
 
-class CompareConfig(Settings):
+class CompareConfig(PluginSettings):
     """Which runs, and by what."""
 
     runs: CliPositionalArg[list[str]] = Field(description="folders of runs, or their names or ids in MLflow")
@@ -37,7 +37,7 @@ class CompareConfig(Settings):
 def main(settings: CompareConfig) -> None:
     """Entry point of `xecgnn-compare`."""
     from xecgnn.evaluation.compare import compare_runs
-    from xecgnn.evaluation.run_history import read_run
+    from xecgnn.evaluation.runs import read_run
 
     runs = [read_run(run, settings.mlflow_uri) for run in settings.runs]
     for path in compare_runs(runs, settings.output_dir, settings.metric, settings.overwrite):

@@ -13,7 +13,7 @@ from xecgnn.cli.command import command
 from xecgnn.data.config import ReaderConfig
 from xecgnn.names import NPHO, RELATIVE_TIME, TREE
 from xecgnn.output import check_new
-from xecgnn.settings import Settings
+from xecgnn.plugins import PluginSettings
 
 __all__ = ["DisplayConfig", "main"]
 
@@ -22,7 +22,7 @@ log = logging.getLogger("xecgnn.display")
 FORMATS = (".pdf", ".png", ".html")
 
 
-class DisplayConfig(Settings):
+class DisplayConfig(PluginSettings):
     """Which events, from which files, and how they are drawn."""
 
     data: CliPositionalArg[list[str]] = Field(description="data files: names, globs or directories")
@@ -55,7 +55,7 @@ def main(config: DisplayConfig) -> None:
     if config.output.suffix.lower() not in FORMATS:
         raise ValueError(f"--output {config.output} ends in {config.output.suffix!r}; allowed: {', '.join(FORMATS)}")
     from xecgnn.detector import load_detector
-    from xecgnn.evaluation.display_file import write_display
+    from xecgnn.evaluation.display.write import write_display
     from xecgnn.evaluation.lookup import EventLookup
 
     detector = load_detector(config.detector)

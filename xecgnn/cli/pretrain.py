@@ -13,9 +13,10 @@ __all__ = ["inpaint", "main", "reconstruct"]
 def reconstruct(config: PretrainConfig | InpaintConfig, default_name: str = "pretrain") -> Path:
     """Pretrain or train an inpainter, as the class of the settings says; returns the folder with the artifacts."""
     from xecgnn.data.dead_channels import read_dead_channels
-    from xecgnn.evaluation.inpainting import evaluate_inpainting
     from xecgnn.evaluation.reconstruction import write_sensor_predictions
-    from xecgnn.evaluation.reconstruction_display import write_reconstructions
+    from xecgnn.evaluation.report import report
+    from xecgnn.evaluation.runs import RunFolder
+    from xecgnn.evaluation.sensors import evaluate_inpainting
     from xecgnn.evaluation.summary import sample_line
     from xecgnn.nn.masking import Masker
     from xecgnn.training.checkpoint import load_model
@@ -37,13 +38,12 @@ def reconstruct(config: PretrainConfig | InpaintConfig, default_name: str = "pre
     if run.is_main:
         name = run.folder.name
         best = load_model(run.folder / f"{BEST}.pth", kind=start.kind).to(run.device)
-        picture = run.folder / f"reconstruction_{name}.pdf"
-        write_reconstructions(picture, best, masker, data.test_dataloader(), name)
-        result = evaluate_inpainting(best, masker, data.test_dataloader(), run.folder, name)
+        table, files = evaluate_inpainting(best, masker, data.test_dataloader(), run.folder, name)
         if config.save_predictions:
             path = run.folder / f"sensor_predictions_{name}.root"
             write_sensor_predictions(path, best, masker, data.test_dataloader())
-        run.report(f"{sample_line(config.data.test_path)}\n\n{result.table}", [picture, *result.files])
+        files += report(RunFolder(run.folder)).files
+        run.report(f"{sample_line(config.data.test_path)}\n\n{table}", files)
     return run.folder
 
 

@@ -9,17 +9,22 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from xecgnn.cli.command import command
-from xecgnn.settings import Settings, read_yaml
+from xecgnn.config import check_format
+from xecgnn.evaluation.config import Style
+from xecgnn.plugins import PluginSettings, check_plugins
+from xecgnn.settings import read_yaml
 
-__all__ = ["ReportConfig", "main", "report"]
+__all__ = ["ReportConfig", "main", "report_folder"]
 
 log = logging.getLogger("xecgnn.report")
 
 
-class ReportConfig(Settings):
+class ReportConfig(PluginSettings):
     """Which runs."""
 
     runs: CliPositionalArg[list[Path]] = Field(description="folders of runs; plots in them are replaced, data are not")
+    style: Style = Field("screen", description="how plots look: screen, or paper (white, for print)")
+    panels: bool = Field(False, description="also a PDF of each panel with its points as CSV, in panels/")
 
 
 @command(
@@ -30,29 +35,30 @@ class ReportConfig(Settings):
 )
 def main(config: ReportConfig) -> None:
     """Entry point of `xecgnn-report`."""
-    for file in [folder / "config.yaml" for folder in config.runs]:
-        if not file.is_file() or "training" not in read_yaml(file):
-            raise ValueError(f"{file.parent} is not the folder of a run: no settings of a training in {file}")
     for folder in config.runs:
-        report(folder)
+        file = folder / "config.yaml"
+        run = read_yaml(file) if file.is_file() else {}
+        if "training" not in run:
+            raise ValueError(f"{folder} is not the folder of a run: no settings of a training in {file}")
+        check_format(run, folder)
+        check_plugins(run.get("plugins", []), folder)
+    for folder in config.runs:
+        report_folder(folder, config.style, config.panels)
 
 
-def report(folder: Path) -> None:
+def report_folder(folder: Path, style: Style = "screen", panels: bool = False) -> None:
     """Draw what the folder of a run has data for; what is missing is told in a line of the log."""
-    from xecgnn.evaluation.report import report_evaluation
-    from xecgnn.training.metrics.report import report_run
+    from xecgnn.evaluation.report import report
+    from xecgnn.evaluation.runs import EvaluatedRun, open_run
 
-    files: list[Path] = []
-    if "tasks" in read_yaml(folder / "config.yaml"):
-        try:
-            table, files, _ = report_evaluation(folder)
-            log.info("%s\n\n%s\n", folder, table)
-        except (OSError, ValueError) as error:
-            log.warning("%s", error)
-    else:
+    run = open_run(folder)
+    if not isinstance(run, EvaluatedRun):
         data = ", ".join(path.name for path in sorted(folder.iterdir()) if path.suffix in (".csv", ".root"))
         log.info("%s predicts sensors: only its training is drawn again; its data: %s", folder, data or "none")
-    log.info("%s", "\n".join(f"  {path}" for path in [*files, *report_run(folder)]))
+    found = report(run, style, panels)
+    if found.table:
+        log.info("%s\n\n%s\n", folder, found.table)
+    log.info("%s", "\n".join(f"  {path}" for path in found.files))
 
 
 if __name__ == "__main__":

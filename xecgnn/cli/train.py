@@ -14,7 +14,9 @@ __all__ = ["main", "train"]
 
 def train(config: TrainConfig, default_name: str = "train") -> Path:
     """Train as the settings say; returns the folder with the artifacts (see `find_start` for `checkpoint`)."""
+    from xecgnn.evaluation.report import report
     from xecgnn.evaluation.run import evaluate_run
+    from xecgnn.evaluation.runs import EvaluatedRun
     from xecgnn.tasks.reweighting import SampleReweighter
     from xecgnn.training.checkpoint import load_model
     from xecgnn.training.data import EventDataModule
@@ -41,8 +43,9 @@ def train(config: TrainConfig, default_name: str = "train") -> Path:
     if run.is_main:
         best = load_model(run.folder / f"{BEST}.pth").to(run.device)
         training = data.loader(config.data.train_path, shuffle=True, truth=[TARGETS[name] for name in model.tasks])
-        result = evaluate_run(best, training, data.test_dataloader(), run.folder, run.folder.name, config.evaluation)
-        run.report(result.table, result.files, result.numbers)
+        evaluated = EvaluatedRun(run.folder)
+        evaluate_run(best, training, data.test_dataloader(), evaluated, config.evaluation)
+        run.report(*report(evaluated))
     return run.folder
 
 

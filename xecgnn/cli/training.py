@@ -34,12 +34,10 @@ class FinishedRun(NamedTuple):
     loggers: list[Any]
 
     def report(self, text: str, files: list[Path], numbers: Mapping[str, float] | None = None) -> None:
-        """Report the training, give what is drawn and the final numbers to MLflow, and say what there is to look at."""
-        from xecgnn.training.metrics.report import report_run
+        """Give what is drawn and the final numbers to MLflow, and say what there is to look at."""
         from xecgnn.training.metrics.tracker import METRICS
         from xecgnn.training.run import log_artifacts
 
-        report_run(self.folder)
         log_artifacts(self.loggers, files, self.folder / METRICS, numbers or {})
         artifacts = "\n".join(f"  {path.name}" for path in sorted(self.folder.iterdir()))
         log.info("\n%s\n\nArtifacts in %s:\n%s", text, self.folder, artifacts)

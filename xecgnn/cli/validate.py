@@ -8,15 +8,16 @@ from pathlib import Path
 from pydantic import Field
 
 from xecgnn.cli.command import command
+from xecgnn.evaluation.config import Style
 from xecgnn.names import TREE
-from xecgnn.settings import Settings
+from xecgnn.plugins import PluginSettings
 
 __all__ = ["ValidateConfig", "main"]
 
 log = logging.getLogger("xecgnn.validate")
 
 
-class ValidateConfig(Settings):
+class ValidateConfig(PluginSettings):
     """What to look at, what to compare it with, and where the findings go."""
 
     input: Path = Field(description="ROOT file of xecgnn-infer or of a training (validation_results_*.root)")
@@ -31,6 +32,8 @@ class ValidateConfig(Settings):
     )
     tree: str = Field(TREE, description="name of the tree in each file")
     overwrite: bool = Field(False, description="replace files of an earlier validation")
+    style: Style = Field("screen", description="how plots look: screen, or paper (larger letters, for print)")
+    panels: bool = Field(False, description="also a PDF of each panel with its points as CSV, in panels/")
 
 
 @command(
@@ -44,9 +47,8 @@ def main(settings: ValidateConfig) -> None:
     from xecgnn.evaluation.validation import validate
 
     folder = settings.output_dir or settings.input.with_name(f"validation_{settings.input.stem}")
-    options = settings.model_dump(include={"compare", "reference", "tree", "overwrite"})
-    result = validate(settings.input, folder, **options)
-    log.info("%s\n%s", result.text, "\n".join(map(str, result.files)))
+    text, files = validate(settings.input, folder, **settings.model_dump(exclude={"input", "output_dir"}))
+    log.info("%s\n%s", text, "\n".join(map(str, files)))
 
 
 if __name__ == "__main__":

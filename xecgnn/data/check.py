@@ -20,6 +20,7 @@ from xecgnn.data.files import Paths, find_files
 from xecgnn.data.reader import BadFileError, TreeReader
 from xecgnn.detector import Detector
 from xecgnn.names import BRANCHES, NPHO, RELATIVE_NPHO, RELATIVE_TIME, SENSOR, TARGETS, TREE
+from xecgnn.table import Table
 
 __all__ = ["CheckReport", "Problem", "check_files"]
 
@@ -143,9 +144,10 @@ def _check_layout(reader: TreeReader, report: CheckReport) -> dict[str, dict[str
             report.lines.append(f"  branches as in {path}")
             break
     else:
-        rows = [["branch", "type", "unit", "events/basket", "compression", "stored/raw"]]
-        rows += [[e.name, e.type, e.unit, str(e.events_per_basket), e.compression, f"{e.ratio:.2f}"] for e in layouts]
-        report.lines += [*_table(rows), ""]
+        table = Table(["branch", "type", "unit", "events/basket", "compression", "stored/raw"])
+        for e in layouts:
+            table.add(e.name, e.type, e.unit, e.events_per_basket, e.compression, f"{e.ratio:.2f}")
+        report.lines += [table.text("  "), ""]
     return {entry.name: entry._asdict() for entry in layouts}
 
 
@@ -157,8 +159,9 @@ def _check_units(sample: dict[str, NDArray], path: Path, detector: Detector, rep
         sample = sample | {"emiAng": np.deg2rad(sample["emiAng"])}
     findings += check_agreement(sample, detector)
     if findings:
-        report.lines.append(f"  units and values (first {len(next(iter(sample.values())))} events)")
-    report.lines += _table([[f"  {finding.branch}", finding.unit, finding.reason] for finding in findings])
+        table = Table(["branch", "unit", f"values of the first {len(next(iter(sample.values())))} events"])
+        table.rows += [(finding.branch, finding.unit, finding.reason) for finding in findings]
+        report.lines += ["", table.text("  ")]
     for finding in findings:
         if finding.problem:
             report.warn(path, f"{finding.branch} {finding.problem}", finding.level)
@@ -172,18 +175,18 @@ def _check_sensors(detector: Detector, report: CheckReport) -> None:
     shares = {name: getattr(totals, name) / events for name in ("npho_invalid", "npho_nan", "time_invalid")}
     live = ~np.isin(np.arange(detector.num_sensors), dead)
     flaky = live & (shares["npho_invalid"] > FLAKY)
-    rows = [["face", "sensors", "mean npho", "npho invalid", "NaN", "time invalid", "dead", "flaky", "hot"]]
+    table = Table(["face", "sensors", "mean npho", "npho invalid", "NaN", "time invalid", "dead", "flaky", "hot"])
     for face in detector.faces.values():
         ids = face.sensor_ids
         level = f"{mean[ids][live[ids]].mean():.4g}" if live[ids].any() else "-"
         percents = [f"{100 * share[ids].mean():.2f} %" for share in shares.values()]
         counts = (~live[ids]).sum(), flaky[ids].sum(), np.isin(ids, list(hot)).sum()
-        rows.append([face.name, str(len(ids)), level, *percents, *map(str, counts)])
+        table.add(face.name, len(ids), level, *percents, *map(int, counts))
     ids_of = {"dead": dead.tolist(), "flaky": np.flatnonzero(flaky).tolist()}
     loud = [f"{sensor} ({factor:.1f} x its neighbours)" for sensor, factor in hot.items()]
     report.lines += [
         f"sensors over {events} events",
-        *_table(rows),
+        table.text("  "),
         "",
         f"  dead (never valid, or always the same value): {_listed(ids_of['dead'])}",
         f"  flaky (npho invalid in more than {FLAKY:.0%} of the events): {_listed(ids_of['flaky'])}",
@@ -241,9 +244,3 @@ def _events(keys: NDArray[np.int64]) -> str:
 
 def _listed(entries: Sequence[object], limit: int = SHOWN) -> str:
     return ", ".join(map(str, entries[:limit])) + (", ..." if len(entries) > limit else "") or "none"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Cells in columns, indented."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

@@ -18,6 +18,7 @@ from xecgnn.detector.description import Description, parse_description
 from xecgnn.detector.face import Face, SensorKind, build_face
 from xecgnn.detector.lattice import nearest_pairs
 from xecgnn.detector.survey import read_survey
+from xecgnn.table import Table
 
 __all__ = ["Detector", "load_detector"]
 
@@ -121,15 +122,15 @@ class Detector:
 
     def summary(self) -> str:
         """Table of the faces in Markdown: sensors, ids, layout."""
-        lines = ["| face | sensors | ids | layout |", "|---|---|---|---|"]
+        table = Table(["face", "sensors", "ids", "layout"])
         for face in self.faces.values():
             layout = f"{face.layout} {' x '.join(map(str, face.coarse_shape or face.shape))}"
             if face.layout == "hex":
                 layout = f"hex, rows of {', '.join(map(str, face.shape))}"
             if face.block is not None:
                 layout += f", block of {' x '.join(map(str, face.block.shape))}"
-            lines.append(f"| {face.name} | {len(face)} {face.sensor} | {_ranges(face.sensor_ids)} | {layout} |")
-        return "\n".join(lines)
+            table.add(face.name, f"{len(face)} {face.sensor}", _ranges(face.sensor_ids), layout)
+        return table.markdown()
 
     def __repr__(self) -> str:
         return f"Detector({self.name}: {self.num_sensors} sensors, {', '.join(self.faces)}, hash {self.hash[:8]})"

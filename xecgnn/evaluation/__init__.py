@@ -1,18 +1,18 @@
-"""After the training: baselines, predictions in files, resolution plots, summary table."""
+"""After the training: baselines, predictions in files, numbers with errors, pages, reports."""
 
 from __future__ import annotations
 
 from xecgnn.lazy import lazy_names
 
 _PUBLIC = {
-    "Baseline": "baselines",
-    "Evaluation": "run",
+    "Baseline": "baselines.targets",
     "EvaluationConfig": "config",
-    "LightSummary": "light",
+    "LightSummary": "baselines.light",
     "ValidationSample": "predictions",
-    "evaluate_inpainting": "inpainting",
+    "artifact": "artifacts",
+    "evaluate_inpainting": "sensors",
     "evaluate_run": "run",
-    "fit_baselines": "baselines",
+    "fit_baselines": "baselines.targets",
     "fit_on_batches": "run",
     "summary_table": "summary",
     "write_csv": "predictions",
@@ -20,5 +20,5 @@ _PUBLIC = {
     "write_sensor_predictions": "reconstruction",
 }
 
-__all__ = [*_PUBLIC]
+__all__ = list(_PUBLIC)
 __getattr__, __dir__ = lazy_names(__name__, _PUBLIC)

@@ -6,40 +6,57 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from xecgnn.evaluation.pages import new_page, write_pages
-from xecgnn.evaluation.run_history import METRICS, Run, is_ranked
-from xecgnn.evaluation.summary import aligned
-from xecgnn.output import check_new, markdown_table, write_text
+from xecgnn.evaluation.artifacts import artifact, make
+from xecgnn.evaluation.config import Style
+from xecgnn.evaluation.pages.page import BLUE, DASHES, GREEN, ORANGE, PURPLE, RED, SKY, Content, new_page
+from xecgnn.evaluation.ranking import is_ranked
+from xecgnn.evaluation.runs import METRICS, METRICS_TABLE, Run
+from xecgnn.output import check_new
+from xecgnn.table import Table
 from xecgnn.tasks.config import TasksConfig
 from xecgnn.tasks.registry import TASKS, build_tasks
 
-__all__ = ["compare_runs", "differing_settings"]
+__all__ = ["Comparison", "compare_runs", "differing_settings"]
 
 log = logging.getLogger(__name__)
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
-DASHES = ("-", "--", ":", "-.")
+COLORS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, "#000000")
 ALSO = {"lr": "learning rate", "grad_norm": "gradient norm", "samples_per_sec": "samples / s"}  # drawn, not ranked
 PANELS, LINES, LETTERS, CELL = 6, 54, 150, 40  # panels, lines and letters of a page; letters of a cell
 NONE = "–"
+TABLE = f"{METRICS}/{METRICS_TABLE}"
 LEGEND = """Better is: lower for losses, widths and resolutions, higher for accuracies, closer to zero for biases and
 skewnesses. Epochs count from 0."""
 
 
+class Comparison(NamedTuple):
+    """What a comparison is made of: runs, the best first, and the metrics that they are ranked by, the chosen first."""
+
+    runs: Sequence[Run]
+    metrics: Sequence[str]
+
+
 def compare_runs(
-    runs: Sequence[Run], output_dir: str | Path, metric: str | None = None, overwrite: bool = False
+    runs: Sequence[Run],
+    output_dir: str | Path,
+    metric: str | None = None,
+    overwrite: bool = False,
+    style: Style = "screen",
+    panels: bool = False,
 ) -> list[Path]:
-    """Write comparison.md and comparison.pdf; returns their paths. What a run lacks is told in a line of the log.
+    """Write comparison.md and comparison.pdf; returns the files. What a run lacks is told in a line of the log.
 
     Args:
         runs: as `read_run` gives them.
         output_dir: where the two files go.
         metric: what the runs are ranked by; None: what chose their best epochs, where that is one, else `val_loss`.
         overwrite: replace files that are there.
+        style, panels: as `make`.
 
     Raises:
         ValueError: a name twice; a metric that no run has, though they have others.
@@ -61,9 +78,13 @@ def compare_runs(
         _tell(run, metric)
     runs = sorted(runs, key=lambda run: run.place(metric))
     metrics = [metric, *(name for name in known if name != metric)]
-    write_text(paths[0], _markdown(runs, metrics))
-    write_pages(paths[1], _pages(runs, metrics))
-    return paths
+    return make(Comparison(runs, metrics), Path(output_dir), style, panels)
+
+
+@artifact("comparison", "runs", "metrics")
+def _files(found: Comparison) -> Iterator[tuple[str, Content]]:
+    yield "comparison.md", _markdown(*found)
+    yield "comparison.pdf", _pages(*found)
 
 
 def differing_settings(runs: Sequence[Run]) -> dict[str, list[str]]:
@@ -81,16 +102,16 @@ def _order(metric: str) -> tuple[bool, bool, str]:
 def _tell(run: Run, metric: str) -> None:
     planned = run.settings.get("training.epochs", "")
     if not run.history:
-        log.warning("%s: no epoch is finished (no %s); its settings alone are compared", run.name, METRICS)
+        log.warning("%s: no epoch is finished (no %s); its settings alone are compared", run.name, TABLE)
     elif metric not in run.history:
         log.warning("%s: has no %s and is not ranked", run.name, metric)
     elif planned.isdigit() and run.epochs < int(planned):
         log.warning("%s: unfinished, %d of %s epochs", run.name, run.epochs, planned)
 
 
-def _results(runs: Sequence[Run], metrics: Sequence[str]) -> list[list[str]]:
-    """Rows of cells with a head, by metric and rank."""
-    rows = [["metric", "rank", "run", "best", "in epoch", "final", "epochs"]]
+def _results(runs: Sequence[Run], metrics: Sequence[str]) -> Table:
+    """By metric and rank."""
+    table = Table(["metric", "rank", "run", "best", "in epoch", "final", "epochs"])
     for metric in metrics:
         places = sorted(run.place(metric) for run in runs)
         for run in sorted(runs, key=lambda run: run.place(metric)):
@@ -98,19 +119,18 @@ def _results(runs: Sequence[Run], metrics: Sequence[str]) -> list[list[str]]:
             if best is not None:
                 values = run.history[metric]
                 rank = 1 + places.index(run.place(metric))  # ties share it
-                numbers = f"{values[best]:.4g}", str(best), f"{values[max(values)]:.4g}", str(run.epochs)
-                rows.append([metric, str(rank), run.name, *numbers])
-    return rows
+                table.add(metric, rank, run.name, f"{values[best]:.4g}", best, f"{values[max(values)]:.4g}", run.epochs)
+    return table
 
 
-def _settings(runs: Sequence[Run]) -> list[list[str]]:
-    return [["setting", *(run.name for run in runs)], *([name, *row] for name, row in differing_settings(runs).items())]
+def _settings(runs: Sequence[Run]) -> Table:
+    return Table(["setting", *(run.name for run in runs)], [(k, *row) for k, row in differing_settings(runs).items()])
 
 
 def _markdown(runs: Sequence[Run], metrics: Sequence[str]) -> str:
     text = f"# Comparison of runs by {metrics[0]}\n\n{LEGEND}\n"
-    for title, rows in (("Results", _results(runs, metrics)), ("Settings that differ", _settings(runs))):
-        text += f"\n## {title}\n\n{markdown_table(rows) if len(rows) > 1 else 'None.'}\n"
+    for title, table in (("Results", _results(runs, metrics)), ("Settings that differ", _settings(runs))):
+        text += f"\n## {title}\n\n{table.markdown() if table.rows else 'None.'}\n"
     return text
 
 
@@ -126,15 +146,21 @@ def _pages(runs: Sequence[Run], metrics: Sequence[str]) -> Iterator[Figure]:
         yield figure
 
 
-def _text(figure: Figure, tables: Sequence[list[list[str]]]) -> None:
+def _text(figure: Figure, tables: Sequence[Table]) -> None:
     """Tables under each other, in letters as small as their width needs."""
-    cells = [[[cell if len(cell) <= CELL else f"...{cell[3 - CELL :]}" for cell in row] for row in t] for t in tables]
-    blocks = [aligned(rows) if len(rows) > 1 else f"no {rows[0][0]} to compare" for rows in cells]
+    blocks = []
+    for table in tables:
+        head, *rows = [[_short(str(cell)) for cell in row] for row in [table.head, *table.rows]]
+        blocks.append(Table(head, list(rows)).text() if rows else f"no {head[0]} to compare")
     lines = "\n\n".join(blocks).splitlines()
     if len(lines) > LINES:
         lines = [*lines[: LINES - 1], f"and {len(lines) - LINES + 1} more lines in comparison.md"]
     size = min(9.0, 9.0 * LETTERS / max(map(len, lines)))
     figure.text(0.02, 0.93, "\n".join(lines), family="monospace", fontsize=size, va="top")
+
+
+def _short(cell: str) -> str:
+    return cell if len(cell) <= CELL else f"...{cell[3 - CELL :]}"
 
 
 def _curves(figure: Figure, runs: Sequence[Run], metrics: Sequence[str]) -> None:

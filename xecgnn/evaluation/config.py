@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from xecgnn.settings import Settings
 
-__all__ = ["EvaluationConfig"]
+__all__ = ["EvaluationConfig", "Style"]
+
+Style = Literal["screen", "paper"]  # see `evaluation.pages.page`
 
 
 class EvaluationConfig(Settings):

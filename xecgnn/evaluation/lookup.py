@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.files import Paths, find_files
 from xecgnn.data.reader import TreeReader
-from xecgnn.evaluation.layers import EXTRA, valid_readings
-from xecgnn.evaluation.photon import LOSS, PREDICTED, badness
+from xecgnn.evaluation.display.layers import EXTRA, valid_readings
+from xecgnn.evaluation.display.photon import LOSS, PREDICTED, badness
 from xecgnn.names import BRANCHES, FEATURES, IDENTIFIERS, NPHO, RELATIVE_TIME, SENSOR, TARGETS
 
 __all__ = ["EventLookup"]

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xecgnn.evaluation.baselines import Baseline
-from xecgnn.evaluation.light import Light
-from xecgnn.evaluation.photon import LOSS
+from xecgnn.evaluation.baselines.light import Light
+from xecgnn.evaluation.baselines.targets import Baseline
+from xecgnn.evaluation.display.photon import LOSS
 from xecgnn.names import BRANCHES, TARGETS
 from xecgnn.output import completed
 from xecgnn.tasks.task import Task

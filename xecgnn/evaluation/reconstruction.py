@@ -35,6 +35,11 @@ class Reconstruction(NamedTuple):
     predicted_npho: Floats
     predicted_time: Floats | None  # s; None if the network does not predict it
 
+    def first(self, count: int) -> Reconstruction:
+        """The first `count` of the events."""
+        arrays: Any = (None if array is None else array[:count] for array in self[1:])
+        return Reconstruction({name: values[:count] for name, values in self.identifiers.items()}, *arrays)
+
 
 @torch.no_grad()
 def reconstructions(

@@ -2,129 +2,82 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import NamedTuple
 
-from xecgnn.data.config import ReaderConfig
-from xecgnn.data.reader import TreeReader
-from xecgnn.detector import Detector, load_detector
-from xecgnn.evaluation.display_file import write_display
-from xecgnn.evaluation.predictions import NETWORK, Columns, baseline_branch
-from xecgnn.evaluation.profiles import usable_events, write_profile
-from xecgnn.evaluation.run import Evaluation
-from xecgnn.evaluation.saliency import Saliency
-from xecgnn.evaluation.saliency_plots import write_saliency_profiles
-from xecgnn.evaluation.sample import PredictedSample, load_sample
-from xecgnn.evaluation.summary import measure, sample_line, summary_table
-from xecgnn.names import FEATURES
-from xecgnn.settings import read_yaml, validated
-from xecgnn.tasks.config import TasksConfig
-from xecgnn.tasks.registry import build_tasks
-from xecgnn.tasks.task import Task
+from xecgnn.evaluation.artifacts import artifact, make
+from xecgnn.evaluation.config import Style
+from xecgnn.evaluation.display.write import display_pages
+from xecgnn.evaluation.measures import logged_metrics, measure
+from xecgnn.evaluation.pages.curves import training_pictures
+from xecgnn.evaluation.pages.page import Content
+from xecgnn.evaluation.pages.resolution import resolution_pages
+from xecgnn.evaluation.pages.saliency import saliency_pages
+from xecgnn.evaluation.pages.training_report import REPORT, training_report
+from xecgnn.evaluation.predictions import NETWORK
+from xecgnn.evaluation.runs import METRICS, EvaluatedRun, RunFolder
+from xecgnn.evaluation.summary import sample_line, summary_table
 
-__all__ = ["read_predictions", "report_evaluation"]
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
+__all__ = ["Report", "report"]
 
 
-def report_evaluation(folder: Path) -> Evaluation:
-    """Draw resolution_profile_<task>.pdf, saliency_profile_<task>.pdf and worst_event_<n>.pdf (1 is the worst).
+class Report(NamedTuple):
+    """What a report leaves: the table as text, the files drawn, and of test events the network's numbers."""
 
-    What cannot be drawn is told in a line of the log.
-
-    Args:
-        folder: of a run of `xecgnn-train`, with config.yaml and what `evaluate_run` writes.
-
-    Returns:
-        The table of all tasks, the files drawn, and of test events the network's numbers.
-
-    Raises:
-        FileNotFoundError: there are no predictions.
-        ValueError: settings or predictions that cannot be read.
-    """
-    settings = read_yaml(folder / "config.yaml")
-    run_name = settings.get("run_name") or folder.resolve().name
-    tasks = cast("dict[str, Task]", dict(build_tasks(validated(TasksConfig, settings.get("tasks", {}))).items()))
-    sample = read_predictions(folder / f"validation_results_{run_name}.root")
-    drawable, files = dict(_drawable(sample, tasks)), []
-    test_path = (settings.get("data") or {}).get("test_path")
-    kind = "test" if test_path else "validation"
-    head = f"{run_name}   |   {kind} sample"
-    for name, task in drawable.items():
-        files.append(folder / f"resolution_profile_{name}.pdf")
-        write_profile(files[-1], task, sample.predictions[name], sample.truth, head)
-    detector = _tried("saliency and worst events", _load_detector, settings)
-    if detector is not None:
-        saliency = _tried("saliency", Saliency.read, folder / f"saliency_{run_name}.npz")
-        if saliency is not None:
-            files += write_saliency_profiles(folder, saliency, detector, tasks, head)
-        worst = _tried("worst events", _read_events, folder / f"worst_events_{run_name}.root", detector)
-        for number, event in enumerate(worst or [], start=1):
-            files.append(folder / f"worst_event_{number}.pdf")
-            place = f"worst event {number} of {sample.facts['events']}"
-            write_display(files[-1], detector, [event], head=f"{head}   |   {place}")
-    table = summary_table(drawable, sample.predictions, sample.truth)
-    return Evaluation(f"{sample_line(test_path)}\n\n{table}", files, _numbers(sample, drawable) if test_path else {})
+    table: str
+    files: list[Path]
+    numbers: Mapping[str, float] = {}  # test_resolution_deg and others
 
 
-def _numbers(sample: PredictedSample, tasks: Mapping[str, Task]) -> dict[str, float]:
+def report(run: RunFolder, style: Style = "screen", panels: bool = False) -> Report:
+    """Draw all that the folder of a run has data for; arguments and what is missing: as `make`."""
+    files = make(run, run.path, style, panels)
+    try:
+        if isinstance(run, EvaluatedRun):
+            sample = run.predictions
+            table = f"{sample_line(run.test_path)}\n\n{summary_table(run.drawn, sample.predictions, sample.truth)}"
+            return Report(table, files, _numbers(run) if run.test_path else {})
+    except (OSError, ValueError):  # told by `make`
+        pass
+    return Report("", files)
+
+
+def _numbers(run: EvaluatedRun) -> dict[str, float]:
     """Metrics of the network by the names they have in MLflow."""
     numbers: dict[str, float] = {}
-    for name, task in tasks.items():
-        network = {NETWORK: sample.predictions[name][NETWORK]}
-        numbers |= measure(task, network, sample.truth[task.branch])[NETWORK]
+    for name, task in run.drawn.items():
+        network = {NETWORK: run.predictions.predictions[name][NETWORK]}
+        numbers |= logged_metrics(task, measure(task, network, run.predictions.truth[task.branch])[NETWORK])
     return {f"test_{key}": value for key, value in numbers.items() if math.isfinite(value)}
 
 
-def read_predictions(path: Path) -> PredictedSample:
-    """The network's predictions, and those of the baselines, as far as the file has them."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no {path}: the training has not come to its end, there are no predictions to draw")
-    sample = load_sample(path)
-    for task in sample.tasks.values():
-        for title in task.baselines:
-            branch = baseline_branch(title, task)
-            if branch in sample.columns:
-                sample.add(title, task, sample.columns[branch])
-    return sample
+@artifact("resolution profiles", "drawn")
+def _resolution_profiles(run: EvaluatedRun) -> Iterator[tuple[str, Content]]:
+    for name, task in run.drawn.items():
+        pages = resolution_pages(task, run.predictions.predictions[name], run.predictions.truth, run.head)
+        yield f"resolution_profile_{name}.pdf", pages
 
 
-def _drawable(sample: PredictedSample, tasks: Mapping[str, Task]) -> Iterator[tuple[str, Task]]:
-    """Tasks with predictions and truth; a line for each of the others."""
-    path = sample.facts["input"]
-    for name, task in tasks.items():
-        if NETWORK not in sample.predictions.get(name, {}):
-            log.warning("%s has no valid pred_%s: %s is not drawn", path, task.branch, name)
-        elif task.branch not in sample.truth:
-            log.warning("%s has no %s: %s is not drawn", path, task.branch, name)
-        else:
-            if not usable_events(task, sample.predictions[name], sample.truth[task.branch]).any():
-                log.warning("%s has no event with %s and all predictions of it", path, task.branch)
-            yield name, task
+@artifact("saliency", "detector", "tasks", "saliency")
+def _saliency_profiles(run: EvaluatedRun) -> Iterator[tuple[str, Content]]:
+    for name, task in run.tasks.items():
+        if name in run.saliency.tasks:
+            yield f"saliency_profile_{name}.pdf", saliency_pages(run.saliency, run.detector, task, run.head)
 
 
-def _tried(what: str, read: Callable[..., T], *arguments: Any) -> T | None:
-    """What is read; where that fails, None and a line that says what is not drawn."""
-    try:
-        return read(*arguments)
-    except (OSError, ValueError) as error:
-        log.warning("not drawn: %s (%s)", what, error)
-        return None
+@artifact("worst events", "detector", "predictions", "worst_events")
+def _worst_events(run: EvaluatedRun) -> Iterator[tuple[str, Content]]:
+    for number, event in enumerate(run.worst_events, start=1):  # 1 is the worst
+        head = f"{run.head}   |   worst event {number} of {run.predictions.facts['events']}"
+        yield f"worst_event_{number}.pdf", display_pages(run.detector, [event], head=head)
 
 
-def _load_detector(settings: Mapping[str, Any]) -> Detector:
-    detector = load_detector(settings.get("detector", "meg2"))
-    return detector.with_survey(settings["survey"]) if settings.get("survey") else detector
-
-
-def _read_events(path: Path, detector: Detector) -> list[Columns]:
-    """All branches of each event."""
-    with TreeReader(path, ReaderConfig()) as reader:
-        reader.scan(FEATURES, detector.num_sensors)
-        columns = reader.load(reader.layout()[0])
-    return [{name: values[row] for name, values in columns.items()} for row in range(reader.num_entries)]
+@artifact("training report", "history")
+def _training_report(run: RunFolder) -> Iterator[tuple[str, Content]]:
+    folder, pictures = run.path / METRICS, []
+    for name, picture in training_pictures(run.history, run.name):
+        yield f"{METRICS}/{name}", picture
+        pictures.append(folder / name)
+    yield f"{METRICS}/{REPORT}", training_report(run.history, run.name, run.settings, folder, pictures)

@@ -1,62 +1,51 @@
-"""Everything that follows a training: predictions, worst events and saliency of a sample, and plots."""
+"""What follows a training: the predictions of a sample, its worst events and saliency, kept for whoever draws them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
-from xecgnn.evaluation.baselines import Baseline, fit_baselines
+from xecgnn.evaluation.baselines.light import LightSummary
+from xecgnn.evaluation.baselines.targets import Baseline, fit_baselines
 from xecgnn.evaluation.config import EvaluationConfig
-from xecgnn.evaluation.light import LightSummary
 from xecgnn.evaluation.predictions import ValidationSample, write_csv, write_root
+from xecgnn.evaluation.runs import EvaluatedRun
 from xecgnn.evaluation.worst import WorstEvents
 from xecgnn.models.xec import XECModel
 from xecgnn.tasks.task import Task
 
-__all__ = ["Evaluation", "evaluate_run", "fit_on_batches"]
+__all__ = ["evaluate_run", "fit_on_batches"]
 
 BASELINE_EVENTS = 20_000  # training events that the baselines are fitted to
-
-
-class Evaluation(NamedTuple):
-    """What an evaluation leaves: the table as text, the files it wrote, and of test events the network's numbers."""
-
-    table: str
-    files: list[Path]
-    numbers: Mapping[str, float] = {}  # test_resolution_deg and others
 
 
 def evaluate_run(
     model: XECModel,
     training: Iterable[Any],
     events: Iterable[Any],
-    folder: Path,
-    run_name: str,
+    run: EvaluatedRun,
     config: EvaluationConfig | None = None,
-) -> Evaluation:
-    """Predict the test sample (without one, that of validation) with the network and with baselines, and leave what a
-    physicist looks at.
+) -> list[Path]:
+    """Predict the test sample (without one, that of validation) with the network and with baselines.
 
-    Writes predictions_<run_name>.csv, validation_results_<run_name>.root, worst_events_<run_name>.root and
-    saliency_<run_name>.npz, and what `report_evaluation` draws from these.
+    Writes what `report` draws from: predictions_<run_name>.csv, validation_results_<run_name>.root,
+    worst_events_<run_name>.root and saliency_<run_name>.npz; returns the files.
 
     Args:
         model: the network; evaluated on the device it is on.
         training: batches of training events; the first BASELINE_EVENTS are read to fit the baselines.
         events: batches to predict, with all the truth that plots should show; gone through twice.
-        folder: of the run, with its config.yaml; the files go there.
-        run_name: in the names of the files and on the plots, as in config.yaml.
+        run: where the files go.
         config: how many events are looked at closely.
     """
-    from xecgnn.evaluation.report import report_evaluation
-    from xecgnn.evaluation.saliency import compute_saliency
+    from xecgnn.evaluation.attribution.saliency import compute_saliency
 
     config = config or EvaluationConfig()
-    _remove_earlier(folder, run_name)
+    _remove_earlier(run)
     tasks = {name: model.task(name) for name in model.tasks}
     summarize = LightSummary(model.detector, float(model.backbone.normalizer.npho_threshold))
     sample = ValidationSample(tasks, fit_on_batches(tasks, summarize, training))
@@ -70,25 +59,23 @@ def evaluate_run(
             worst.add(batch.x, sample.add(batch, model.raw_outputs(batch), summarize(batch)))
 
     columns = sample.columns
-    csv, root = folder / f"predictions_{run_name}.csv", folder / f"validation_results_{run_name}.root"
-    write_csv(csv, columns)
-    write_root(root, columns)
-    files = [csv, root]
+    files = [run.file("csv"), run.file("predictions")]
+    write_csv(files[0], columns)
+    write_root(files[1], columns)
     if len(worst):
-        files.append(folder / f"worst_events_{run_name}.root")
+        files.append(run.file("worst_events"))
         worst.write(files[-1], model)
     if config.saliency_events:
-        files.append(folder / f"saliency_{run_name}.npz")
+        files.append(run.file("saliency"))
         compute_saliency(model, events, config.saliency_events).write(files[-1])
     model.train(was_training)
-    table, drawn, numbers = report_evaluation(folder)
-    return Evaluation(table, [*files, *drawn], numbers)
+    return files
 
 
-def _remove_earlier(folder: Path, run_name: str) -> None:
+def _remove_earlier(run: EvaluatedRun) -> None:
     """What an earlier evaluation of a continued run left would be drawn again, or stay, where this one has less."""
-    drawn = [path for pattern in ("worst_event_*.pdf", "saliency_profile_*.pdf") for path in folder.glob(pattern)]
-    for path in [folder / f"worst_events_{run_name}.root", folder / f"saliency_{run_name}.npz", *drawn]:
+    drawn = [path for pattern in ("worst_event_*.pdf", "saliency_profile_*.pdf") for path in run.path.glob(pattern)]
+    for path in [run.file("worst_events"), run.file("saliency"), *drawn]:
         path.unlink(missing_ok=True)
 
 

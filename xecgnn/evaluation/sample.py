@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.reader import TreeReader, event_keys
-from xecgnn.evaluation.predictions import NETWORK
-from xecgnn.names import BRANCHES, IDENTIFIERS, SENSOR, TARGETS, TREE, is_valid
+from xecgnn.evaluation.measures import usable_events
+from xecgnn.evaluation.predictions import NETWORK, baseline_branch
+from xecgnn.names import BRANCHES, FEATURES, IDENTIFIERS, SENSOR, TARGETS, TREE, is_valid
 from xecgnn.tasks.config import TasksConfig
 from xecgnn.tasks.registry import build_tasks
 from xecgnn.tasks.task import Task
 
-__all__ = ["PredictedSample", "load_sample"]
+__all__ = ["PredictedSample", "drawable_tasks", "load_sample", "read_predictions", "read_single_events"]
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +108,41 @@ def load_sample(
         if task.branch in references:
             sample.add(references[task.branch], task, columns[references[task.branch]])
     return sample
+
+
+def read_predictions(path: Path) -> PredictedSample:
+    """The network's predictions at the end of a training, and those of the baselines, as far as the file has them."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path}: the training has not come to its end, there are no predictions to draw")
+    sample = load_sample(path)
+    for task in sample.tasks.values():
+        for title in task.baselines:
+            branch = baseline_branch(title, task)
+            if branch in sample.columns:
+                sample.add(title, task, sample.columns[branch])
+    return sample
+
+
+def read_single_events(path: Path, num_sensors: int) -> list[Columns]:
+    """All branches of each event of a small file."""
+    with TreeReader(path, ReaderConfig()) as reader:
+        reader.scan(FEATURES, num_sensors)
+        columns = reader.load(reader.layout()[0])
+    return [{name: values[row] for name, values in columns.items()} for row in range(reader.num_entries)]
+
+
+def drawable_tasks(sample: PredictedSample, tasks: Mapping[str, Task]) -> Iterator[tuple[str, Task]]:
+    """Tasks with predictions and truth; a line in the log for each of the others."""
+    path = sample.facts["input"]
+    for name, task in tasks.items():
+        if NETWORK not in sample.predictions.get(name, {}):
+            log.warning("%s has no valid pred_%s: %s is not drawn", path, task.branch, name)
+        elif task.branch not in sample.truth:
+            log.warning("%s has no %s: %s is not drawn", path, task.branch, name)
+        else:
+            if not usable_events(task, sample.predictions[name], sample.truth[task.branch]).any():
+                log.warning("%s has no event with %s and all predictions of it", path, task.branch)
+            yield name, task
 
 
 def _read(path: Path, tree: str) -> Columns:

@@ -4,27 +4,64 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
-from xecgnn.evaluation.measures import GAUSSIAN_TAIL, Measure, Measures, TaskMeasures, measure
-from xecgnn.evaluation.pages import write_pages
+from xecgnn.estimate import TAIL, Estimate, mean, rms
+from xecgnn.evaluation.artifacts import artifact, make
+from xecgnn.evaluation.config import Style
+from xecgnn.evaluation.measures import (
+    GAUSSIAN_TAIL,
+    Estimates,
+    measure,
+    measure_pull,
+    pull_axes,
+    pulls,
+    usable_events,
+)
+from xecgnn.evaluation.pages.page import Content
+from xecgnn.evaluation.pages.validation import validation_pages
 from xecgnn.evaluation.sample import PredictedSample, load_sample
-from xecgnn.evaluation.statistics import TAIL
-from xecgnn.evaluation.validation_plots import validation_pages
 from xecgnn.names import TREE
-from xecgnn.output import check_new, markdown_table, write_text
+from xecgnn.output import check_new
+from xecgnn.table import Table
+from xecgnn.tasks.task import Task
 
-__all__ = ["Validation", "validate"]
+__all__ = ["TaskMeasures", "Validation", "measure_sample", "validate"]
 
 
-class Validation(NamedTuple):
-    """What `validate` leaves: the tables as Markdown, and the files it wrote."""
+class TaskMeasures(NamedTuple):
+    """The numbers of one task, {title: {key: estimate}} each; `events` entered `residuals`."""
 
-    text: str
-    files: list[Path]
+    events: int
+    values: Mapping[str, Estimates]
+    residuals: Mapping[str, Estimates]
+    differences: Mapping[str, Estimates]  # of further predictions to the first, without truth
+    pulls: Mapping[str, Mapping[str, Estimates]]  # {title: {quantity: ...}}
+
+
+class Validation:
+    """A sample of predictions with its numbers: what a validation is made of.
+
+    Attributes:
+        measures: {task: its numbers}.
+        text: the tables as Markdown.
+    """
+
+    def __init__(self, sample: PredictedSample) -> None:
+        self.sample = sample
+
+    @cached_property
+    def measures(self) -> dict[str, TaskMeasures]:
+        return {name: measure_sample(self.sample, task) for name, task in self.sample.tasks.items()}
+
+    @cached_property
+    def text(self) -> str:
+        return "\n".join(_markdown(self.sample, self.measures)) + "\n"
 
 
 def validate(
@@ -35,22 +72,52 @@ def validate(
     reference: Sequence[str] = (),
     tree: str = TREE,
     overwrite: bool = False,
-) -> Validation:
-    """Write validation.pdf, validation.json and validation.md; arguments as `load_sample`.
+    style: Style = "screen",
+    panels: bool = False,
+) -> tuple[str, list[Path]]:
+    """Write validation.pdf, validation.json and validation.md; arguments as `load_sample` and `make`.
+
+    Returns:
+        The tables as Markdown, and the files.
 
     Raises:
         FileExistsError: one of them exists, without `overwrite`.
     """
     files = [folder / f"validation.{ending}" for ending in ("pdf", "json", "md")]
     check_new(*files, overwrite=overwrite, option="--output-dir")
-    sample = load_sample(path, compare, reference, tree)
-    measured = {name: measure(sample, task) for name, task in sample.tasks.items()}
-    text = "\n".join(_markdown(sample, measured)) + "\n"
-    pages, numbers, table = files
-    write_pages(pages, validation_pages(sample))
-    write_text(numbers, json.dumps(_facts(sample, measured), indent=1) + "\n")
-    write_text(table, text)
-    return Validation(text, files)
+    found = Validation(load_sample(path, compare, reference, tree))
+    return found.text, make(found, folder, style, panels)
+
+
+@artifact("validation", "measures")
+def _files(found: Validation) -> Iterator[tuple[str, Content]]:
+    yield "validation.pdf", validation_pages(found.sample)
+    yield "validation.json", json.dumps(_facts(found.sample, found.measures), indent=1) + "\n"
+    yield "validation.md", found.text
+
+
+def measure_sample(sample: PredictedSample, task: Task) -> TaskMeasures:
+    """All numbers of a task. Residuals are those of the events for which truth and every prediction are known."""
+    predictions, truth = sample.predictions[task.name], sample.truth.get(task.branch)
+    first = next(iter(predictions.values()), np.empty(0))
+    values: dict[str, Estimates] = {}
+    differences: dict[str, Estimates] = {}
+    for title, predicted in predictions.items() if task.axes else ():
+        finite = np.isfinite(predicted).all(1)
+        values[title] = {}
+        for axis, shown in zip(task.axes, task.shown(torch.tensor(predicted[finite])).numpy().T, strict=True):
+            values[title] |= {f"{axis.name}_mean": mean(shown, axis.unit), f"{axis.name}_std": rms(shown, axis.unit)}
+        both = finite & np.isfinite(first).all(1)
+        if predicted is not first and both.any():
+            differences |= measure(task, {title: predicted[both]}, first[both])
+    if truth is None or not predictions or not (known := usable_events(task, predictions, truth)).any():
+        return TaskMeasures(0, values, {}, differences, {})
+    pulled = {}
+    for title, sigma in sample.sigmas[task.name].items():
+        columns = zip(pull_axes(task), pulls(task, predictions[title], sigma, truth)[0].T, strict=True)
+        pulled[title] = {axis.name: measure_pull(column) for axis, column in columns if len(column)}
+    errors = measure(task, {title: found[known] for title, found in predictions.items()}, truth[known])
+    return TaskMeasures(int(known.sum()), values, errors, differences, pulled)
 
 
 def _markdown(sample: PredictedSample, measured: Mapping[str, TaskMeasures]) -> Iterator[str]:
@@ -74,46 +141,35 @@ def _markdown(sample: PredictedSample, measured: Mapping[str, TaskMeasures]) -> 
         if numbers.residuals:
             yield _table(f"predicted - true, {numbers.events} events", numbers.residuals, compare=True)
         if numbers.pulls:
-            rows = [["pull", "method", "mean (0)", "width (1)", "within 1 sigma (68.3 %)", "within 2 sigma (95.4 %)"]]
+            head = ["pull", "method", "mean (0)", "width (1)", "within 1 sigma (68.3 %)", "within 2 sigma (95.4 %)"]
+            table = Table(head)
             for title, columns in numbers.pulls.items():
-                rows += [[key, title, *map(_text, found.values())] for key, found in columns.items()]
-            yield "\n" + markdown_table(rows)
+                for key, found in columns.items():
+                    table.add(key, title, *found.values())
+            yield "\n" + table.markdown()
         if numbers.differences:
             yield _table(f"difference to {next(iter(numbers.values))}", numbers.differences)
         if numbers.values:
             yield _table("predictions", numbers.values)
 
 
-def _table(head: str, columns: Mapping[str, Measures], compare: bool = False) -> str:
+def _table(head: str, columns: Mapping[str, Estimates], compare: bool = False) -> str:
     """A row per quantity, a column per method; with `compare` also the difference of each to the first."""
     first, *others = columns
-    rows = [[head, *columns, *(f"{title} - {first}" for title in others if compare)]]
+    table = Table([head, *columns, *(f"{title} - {first}" for title in others if compare)])
     for key, entry in columns[first].items():
-        cells = [_text(measures[key]) for measures in columns.values()]
-        cells += [_with_error(*columns[title][key].minus(entry)) for title in others if compare]
-        rows.append([f"{key} [{entry.unit}]" if entry.unit else key, *cells])
-    return "\n" + markdown_table(rows)
-
-
-def _text(measure: Measure) -> str:
-    return _with_error(measure.value, measure.error)
-
-
-def _with_error(value: float, error: float) -> str:
-    """Two digits of the error, and the value to the same place."""
-    if not np.isfinite(error) or error <= 0:
-        return f"{value:.4g}"
-    digits = max(0, 1 - int(np.floor(np.log10(error))))
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
+        cells = [estimates[key] for estimates in columns.values()]
+        cells += [columns[title][key].minus(entry) for title in others if compare]
+        table.add(f"{key} [{entry.unit}]" if entry.unit else key, *cells)
+    return "\n" + table.markdown()
 
 
 def _facts(sample: PredictedSample, measured: Mapping[str, TaskMeasures]) -> dict[str, Any]:
-    """Everything for JSON, None in place of NaN; units are those of the tables."""
+    """Everything for JSON; units are those of the tables."""
 
     def plain(entry: Any) -> Any:
-        if isinstance(entry, Measure):
-            numbers = {"value": entry.value, "low": entry.low, "high": entry.high}
-            return {**{k: float(v) if np.isfinite(v) else None for k, v in numbers.items()}, "unit": entry.unit}
+        if isinstance(entry, Estimate):
+            return entry.as_dict()
         return {key: plain(value) for key, value in entry.items()} if isinstance(entry, Mapping) else entry
 
     tasks = {name: plain({k: v for k, v in m._asdict().items() if v or k == "events"}) for name, m in measured.items()}

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xecgnn.evaluation.photon import LOSS
+from xecgnn.evaluation.display.photon import LOSS
 from xecgnn.evaluation.predictions import Columns, write_root
 from xecgnn.models.xec import XECModel
 from xecgnn.names import FEATURES, INVALID_VALUE
@@ -50,7 +50,7 @@ class WorstEvents:
 
     def write(self, path: Path, model: XECModel) -> None:
         """Write the events as a data file that also has predictions, loss, and what `event_saliency` gives."""
-        from xecgnn.evaluation.saliency import event_saliency
+        from xecgnn.evaluation.attribution.saliency import event_saliency
 
         pairs = torch.from_numpy(np.stack([self.columns[name] for name in FEATURES], -1))  # [K, S, 2]
         pairs = pairs.to(next(model.parameters()).device)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from pydantic import Field
 
-from xecgnn.settings import Settings
+from xecgnn.plugins import PluginSettings
 
 __all__ = ["ExportConfig", "VerifyConfig"]
 
 
-class ExportConfig(Settings):
+class ExportConfig(PluginSettings):
     """Settings of `xecgnn-export`."""
 
     checkpoint: Path = Field(description="checkpoint of xecgnn-train; with --encoder of any training")
@@ -25,7 +25,7 @@ class ExportConfig(Settings):
     overwrite: bool = Field(False, description="replace an output file that exists")
 
 
-class VerifyConfig(Settings):
+class VerifyConfig(PluginSettings):
     """Settings of `xecgnn-export --verify`."""
 
     verify: Path = Field(description="model file to compare with its checkpoint")

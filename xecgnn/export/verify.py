@@ -15,6 +15,7 @@ from xecgnn.data.events import EventArrays
 from xecgnn.export.raw_model import RawModel
 from xecgnn.export.runtime import open_session
 from xecgnn.names import INVALID_VALUE, NPHO, RELATIVE_TIME, is_valid
+from xecgnn.table import Table
 
 __all__ = ["BATCHES", "TOLERANCE", "damaged", "verify"]
 
@@ -50,17 +51,15 @@ def verify(path: str | Path, raw: RawModel, events: EventArrays) -> str:
         found = _found(session, raw, events, batch)
         for name, ratios in deviations.items():
             ratios.append(_deviation(found[name], expected[name], spread[name]))
-    head = ["output", "unit", "spread", *(f"batch {batch}" for batch in BATCHES)]
-    lines = [
-        [name, raw.units[name], f"{np.median(spread[name]):.3g}", *(f"{ratio:.1e}" for ratio in ratios)]
-        for name, ratios in deviations.items()
-    ]
+    table = Table(["output", "unit", "spread", *(f"batch {batch}" for batch in BATCHES)])
+    for name, ratios in deviations.items():
+        table.add(name, raw.units[name], f"{np.median(spread[name]):.3g}", *(f"{ratio:.1e}" for ratio in ratios))
     title = f"Largest |onnxruntime - PyTorch| / spread over {len(events)} events, {len(events) // 2} of them damaged:"
-    table = "\n".join([title, *("".join(f"{cell:<16}" for cell in line).rstrip() for line in [head, *lines])])
+    text = f"{title}\n{table.text()}"
     wrong = [name for name, ratios in deviations.items() if not max(ratios) <= TOLERANCE]
     if wrong:
-        raise ValueError(f"{', '.join(wrong)}: the file differs from the network by more than {TOLERANCE:g}\n{table}")
-    return table
+        raise ValueError(f"{', '.join(wrong)}: the file differs from the network by more than {TOLERANCE:g}\n{text}")
+    return text
 
 
 def damaged(events: EventArrays) -> EventArrays:

@@ -8,12 +8,12 @@ from pydantic import Field
 
 from xecgnn.data.config import Paths, ReaderConfig
 from xecgnn.names import NPHO, RELATIVE_TIME, TREE
-from xecgnn.settings import Settings
+from xecgnn.plugins import PluginSettings
 
 __all__ = ["FillConfig", "InferConfig"]
 
 
-class InferConfig(ReaderConfig):
+class InferConfig(ReaderConfig, PluginSettings):
     """Settings of `xecgnn-infer`."""
 
     onnx: Path = Field(description="model: ONNX file of xecgnn-export, or checkpoint of xecgnn-train")
@@ -28,7 +28,7 @@ class InferConfig(ReaderConfig):
     )
 
 
-class FillConfig(Settings):
+class FillConfig(PluginSettings):
     """Settings of `xecgnn-fill`."""
 
     checkpoint: Path = Field(description="checkpoint of xecgnn-inpaint")

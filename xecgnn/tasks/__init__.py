@@ -12,6 +12,8 @@ _PUBLIC = {
     "Energy": "regression",
     "NGamma": "n_gamma",
     "Position": "regression",
+    "RegressionConfig": "config",
+    "RegressionTask": "regression",
     "ReweightingConfig": "config",
     "SampleReweighter": "reweighting",
     "TASKS": "registry",

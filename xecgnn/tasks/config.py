@@ -14,10 +14,10 @@ __all__ = [
     "EnergyConfig",
     "NGammaConfig",
     "PositionConfig",
+    "RegressionConfig",
     "ReweightingConfig",
     "TaskConfig",
     "TasksConfig",
-    "TimingConfig",
 ]
 
 RegressionLoss = Literal[
@@ -46,20 +46,19 @@ class AngleConfig(TaskConfig):
     loss_fn: DirectionLoss = Field(default="smooth_l1", description="loss; vmf and cosine predict a 3-vector inside")
 
 
-class EnergyConfig(TaskConfig):
-    """Photon energy."""
+class RegressionConfig(TaskConfig):
+    """Of a continuous quantity."""
 
     loss_fn: RegressionLoss = Field(default="l1", description="loss")
+
+
+class EnergyConfig(RegressionConfig):
+    """Photon energy."""
+
     log_transform: bool = Field(default=False, description="regress the logarithm of the energy")
 
 
-class TimingConfig(TaskConfig):
-    """Time of the first interaction."""
-
-    loss_fn: RegressionLoss = Field(default="l1", description="loss")
-
-
-class PositionConfig(TaskConfig):
+class PositionConfig(RegressionConfig):
     """First interaction point (u, v, w)."""
 
     loss_fn: RegressionLoss = Field(default="mse", description="loss")
@@ -82,7 +81,7 @@ class TasksConfig(Settings):
 
     angle: AngleConfig = Field(default_factory=AngleConfig, description="emission angles theta, phi (rad)")
     energy: EnergyConfig = Field(default_factory=EnergyConfig, description="photon energy (GeV)")
-    timing: TimingConfig = Field(default_factory=TimingConfig, description="time of the first interaction (s)")
+    timing: RegressionConfig = Field(default_factory=RegressionConfig, description="time of the first interaction (s)")
     uvwFI: PositionConfig = Field(default_factory=PositionConfig, description="first interaction u, v, w (cm)")  # noqa: N815
     angleVec: AngleVecConfig = Field(default_factory=AngleVecConfig, description="emission direction, unit vector")  # noqa: N815
     n_gamma: NGammaConfig = Field(default_factory=NGammaConfig, description="number of photons, 0 to 4")

@@ -8,9 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from xecgnn.names import TARGETS
 from xecgnn.tasks.axes import AXES, Axis
+from xecgnn.tasks.config import AngleConfig, AngleVecConfig
 from xecgnn.tasks.directions import angles_to_vector, opening_angle, vector_to_angles
 from xecgnn.tasks.losses import concentration, cosine_loss, normalized, vmf_nll
+from xecgnn.tasks.registry import TASKS
 from xecgnn.tasks.regression import RegressionTask
 
 __all__ = ["Angle", "AngleVec", "DirectionTask"]
@@ -89,10 +92,12 @@ class DirectionTask(RegressionTask):
         return angle.unsqueeze(-1) * cls.joint_error.scale
 
 
+@TASKS.register("angle")
 class Angle(DirectionTask):
     """Emission angles (theta, phi) in rad."""
 
-    name = "angle"
+    branch = TARGETS["angle"]
+    settings = AngleConfig
     width = 2
 
     to_vector = staticmethod(angles_to_vector)
@@ -108,10 +113,12 @@ class Angle(DirectionTask):
         return target + 2 * math.pi * turns * turns.new_tensor([0.0, 1.0])  # only phi is periodic
 
 
+@TASKS.register("angleVec")
 class AngleVec(DirectionTask):
     """Emission direction as a unit vector; metrics are those of its angles."""
 
-    name = "angleVec"
+    branch = TARGETS["angleVec"]
+    settings = AngleVecConfig
     width = 3
 
     @staticmethod

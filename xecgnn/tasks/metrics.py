@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-__all__ = ["Accuracy", "Moments", "Resolution", "quantile_68"]
+from xecgnn.estimate import QUANTILE
 
-QUANTILE = 0.68
+__all__ = ["Accuracy", "Moments", "Resolution", "quantile_68"]
 
 
 def quantile_68(errors: Tensor) -> Tensor:

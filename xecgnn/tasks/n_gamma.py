@@ -8,6 +8,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from xecgnn.names import TARGETS
+from xecgnn.tasks.config import NGammaConfig
+from xecgnn.tasks.registry import TASKS
 from xecgnn.tasks.task import Task, as_column
 
 if TYPE_CHECKING:
@@ -16,13 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["NGamma"]
 
 
+@TASKS.register("n_gamma")
 class NGamma(Task):
     """Number of photons, 0 to 4: a classification. Targets outside count as unknown.
 
     `decode` gives the probabilities (B, 5), the output column the likeliest class.
     """
 
-    name = "n_gamma"
+    branch = TARGETS["n_gamma"]
+    settings = NGammaConfig
     width = 1
     num_classes = 5
     baselines: ClassVar = {"most frequent": ("class_frequency",)}

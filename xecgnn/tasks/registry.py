@@ -1,18 +1,54 @@
-"""The tasks that there are, and those of a training."""
+"""The tasks that there are, ours and those of plugins, and those of a training."""
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
+from xecgnn.config import TrainConfig
+from xecgnn.names import TARGETS
+from xecgnn.registry import Registry
 from xecgnn.tasks.config import TasksConfig
-from xecgnn.tasks.direction import Angle, AngleVec
-from xecgnn.tasks.n_gamma import NGamma
-from xecgnn.tasks.regression import Energy, Position, Timing
-from xecgnn.tasks.task import Task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from xecgnn.tasks.task import Task
 
 __all__ = ["TASKS", "build_tasks"]
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Angle, Energy, Timing, Position, AngleVec, NGamma)}
+
+class Tasks(Registry["type[Task]"]):
+    """Name -> task. One that is registered has a section of its name in the settings, and a target in every batch."""
+
+    def register(self, name: str) -> Callable[[type[Task]], type[Task]]:
+        add = super().register(name)
+
+        def declare(task: type[Task]) -> type[Task]:
+            add(task).name = name
+            if self._modules[name] != OURS.get(name):
+                TARGETS[name] = task.branch
+                field: Any = Field(default_factory=task.settings, description=(task.__doc__ or name).split("\n")[0])
+                field.annotation = task.settings
+                TasksConfig.model_fields[name] = field
+                for settings in (TasksConfig, TrainConfig):
+                    settings.model_rebuild(force=True)
+            return task
+
+        return declare
+
+
+OURS = {
+    "angle": "xecgnn.tasks.direction",
+    "energy": "xecgnn.tasks.regression",
+    "timing": "xecgnn.tasks.regression",
+    "uvwFI": "xecgnn.tasks.regression",
+    "angleVec": "xecgnn.tasks.direction",
+    "n_gamma": "xecgnn.tasks.n_gamma",
+}
+TASKS = Tasks("task", OURS)
 
 
 def build_tasks(config: TasksConfig) -> nn.ModuleDict:
@@ -21,13 +57,14 @@ def build_tasks(config: TasksConfig) -> nn.ModuleDict:
     Raises:
         ValueError: no task is enabled.
     """
+    from torch import nn
+
     tasks: dict[str, Task] = {}
     taken: set[str] = set()
-    for name, kind in TASKS.items():
-        settings = getattr(config, name)
+    for name, settings in config:
         if not settings.enabled:
             continue
-        task = kind(settings)
+        task = TASKS[name](settings)
         if taken & set(task.metric_units()):
             task.metric_prefix = f"{name}_"
         taken |= set(task.metric_units())

@@ -9,9 +9,11 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from xecgnn.names import TARGETS
 from xecgnn.tasks.axes import AXES
-from xecgnn.tasks.config import EnergyConfig, TaskConfig
+from xecgnn.tasks.config import EnergyConfig, PositionConfig, RegressionConfig, TaskConfig
 from xecgnn.tasks.losses import NLL_BETA, POINTWISE, beta_nll, bounded_log_variance
+from xecgnn.tasks.registry import TASKS
 from xecgnn.tasks.task import Task
 
 __all__ = ["Energy", "Position", "RegressionTask", "Timing"]
@@ -30,6 +32,7 @@ class RegressionTask(Task):
             logarithms of the variances, and `decode` adds the standard deviations in physical units.
     """
 
+    settings: ClassVar[type[TaskConfig]] = RegressionConfig
     mean: Tensor
     std: Tensor
 
@@ -124,10 +127,12 @@ class RegressionTask(Task):
         return outputs
 
 
+@TASKS.register("energy")
 class Energy(RegressionTask):
     """Photon energy in GeV, optionally regressed as its logarithm. Resolution relative, in %."""
 
-    name = "energy"
+    branch = TARGETS["energy"]
+    settings = EnergyConfig
     width = 1
     axes = AXES["energyTruth"]
     resolutions: ClassVar = {"energy_resolution_68": "%"}
@@ -152,10 +157,11 @@ class Energy(RegressionTask):
         return 100.0 * (prediction - target).abs() / target.abs()
 
 
+@TASKS.register("timing")
 class Timing(RegressionTask):
     """Time of the first interaction in s, on the zero of `relative_time`."""
 
-    name = "timing"
+    branch = TARGETS["timing"]
     width = 1
     axes = AXES["timeTruth"]
     resolutions: ClassVar = {"time_resolution_68": "ps"}
@@ -165,10 +171,12 @@ class Timing(RegressionTask):
     }
 
 
+@TASKS.register("uvwFI")
 class Position(RegressionTask):
     """First interaction point (u, v, w) in cm."""
 
-    name = "uvwFI"
+    branch = TARGETS["uvwFI"]
+    settings = PositionConfig
     width = 3
     axes = AXES["uvwTruth"]
     resolutions: ClassVar = {f"{axis.name}_resolution_68": axis.unit for axis in AXES["uvwTruth"]}

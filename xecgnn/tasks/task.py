@@ -10,7 +10,6 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from xecgnn.names import TARGETS
 from xecgnn.tasks.axes import Axis
 from xecgnn.tasks.config import TaskConfig
 
@@ -26,7 +25,9 @@ class Task(nn.Module):
     Subclasses set the class attributes and `losses`, `decode`; nothing outside `xecgnn.tasks` asks which task it has.
 
     Attributes:
-        name: key in settings, in `batch.y` and in the model's output.
+        name: key in settings, in `batch.y` and in the model's output; given by `TASKS.register`.
+        branch: truth branch.
+        settings: class of its section in the settings.
         width: target values per event.
         axes: the shown quantities (none for a class), see `residuals`.
         joint_error: what `errors` has instead of the residuals' sizes, where it is one number for all axes.
@@ -35,6 +36,8 @@ class Task(nn.Module):
     """
 
     name: ClassVar[str]
+    branch: ClassVar[str]
+    settings: ClassVar[type[TaskConfig]] = TaskConfig
     width: ClassVar[int]
     axes: ClassVar[tuple[Axis, ...]] = ()
     joint_error: ClassVar[Axis | None] = None
@@ -45,11 +48,6 @@ class Task(nn.Module):
         super().__init__()
         self.config = config
         self.metric_prefix = ""  # set by build_tasks where two tasks share metric names
-
-    @property
-    def branch(self) -> str:
-        """Truth branch."""
-        return TARGETS[self.name]
 
     @property
     def weight(self) -> float:

@@ -7,6 +7,7 @@ what is needed to rebuild the network: kind, settings, detector YAML and hash, v
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ import torch
 from torch import Tensor
 
 import xecgnn
-from xecgnn.config import FORMAT
+from xecgnn.config import check_format
 from xecgnn.detector import Detector
+from xecgnn.plugins import check_plugins, load_plugins
 from xecgnn.training.kinds import KINDS
 
 __all__ = ["KEY", "describe_run", "load_model", "network_state", "read_checkpoint"]
@@ -53,20 +55,23 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path}: not a readable checkpoint ({type(error).__name__})") from None
     if not isinstance(checkpoint, dict):
         raise ValueError(f"{path}: expected a dictionary of weights, found {type(checkpoint).__name__}")
-    found = checkpoint[KEY]["config"].get("format", 1) if KEY in checkpoint else FORMAT
-    if found != FORMAT:
-        raise ValueError(f"{path}: a checkpoint of format {found}, allowed: {FORMAT}; train again, or use its xecgnn")
+    if KEY in checkpoint:
+        check_format(checkpoint[KEY]["config"], path)
     return checkpoint
 
 
-def load_model(path: str | Path, weights: str = "averaged", kind: str = "regression") -> Any:
+def load_model(
+    path: str | Path, weights: str = "averaged", kind: str = "regression", plugins: Sequence[str | Path] = ()
+) -> Any:
     """The trained network of a checkpoint, in evaluation mode on the CPU.
 
     Args:
         path: checkpoint of the command that makes this kind.
         weights: "averaged" (EMA, what validation used) or "trained".
+        plugins: Python files that the training used; those that this process has imported need not be named.
         kind: "regression" (gives an `XECModel`), "pretraining" (`MaskedAutoencoder`) or "inpainting" (`Inpainter`).
     """
+    load_plugins(list(plugins))
     checkpoint = read_checkpoint(path)
     run = checkpoint.get(KEY)
     if run is None or run["kind"] != kind:
@@ -74,6 +79,7 @@ def load_model(path: str | Path, weights: str = "averaged", kind: str = "regress
         raise ValueError(f"{path}: expected a checkpoint of {KINDS[kind].command}, found {found}")
     if weights not in ("averaged", "trained"):
         raise ValueError(f"weights: expected 'averaged' or 'trained', found {weights!r}")
+    check_plugins(run["config"].get("plugins", []), path)
     detector = Detector.from_yaml(run["detector_yaml"])
     detector = replace(detector, position=run["position"].numpy(), normal=run["normal"].numpy())
     model = KINDS[kind].rebuild(detector, run["config"])

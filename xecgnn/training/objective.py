@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from xecgnn.data.batch import Readings
-from xecgnn.evaluation.run_history import SIGNED
+from xecgnn.evaluation.ranking import SIGNED
 from xecgnn.models.xec import XECModel
 from xecgnn.tasks.reweighting import SampleReweighter
 from xecgnn.training.reduction import mean_over_ranks

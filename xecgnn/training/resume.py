@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from torch import nn
 
 from xecgnn.detector import Detector
+from xecgnn.plugins import check_plugins
 from xecgnn.settings import ConfigError, flattened, overridden, validated
 from xecgnn.training.checkpoint import KEY, network_state, read_checkpoint
 from xecgnn.training.kinds import KINDS
@@ -25,8 +26,9 @@ ConfigT = TypeVar("ConfigT", bound=BaseModel)
 # Settings that may change when a run goes on: how long, where its files are, what works on it, what is told of it. All
 # others describe what is trained. (A file of another detector is found by the detector's hash.)
 FREE = [
-    "detector", "survey", "data.train_path", "data.val_path", "data.test_path", "data.num_workers", "data.on_bad_file",
-    "training.epochs", "training.device", "training.num_devices", "training.num_nodes", "model.execution",
+    "plugins", "detector", "survey", "data.train_path", "data.val_path", "data.test_path", "data.num_workers",
+    "data.on_bad_file", "training.epochs", "training.device", "training.num_devices", "training.num_nodes",
+    "model.execution",
     "checkpoint.resume_from", "checkpoint.init_from", "checkpoint.artifacts_dir", "logging", "evaluation",
     "save_predictions",
 ]  # fmt: skip
@@ -68,6 +70,7 @@ def find_start(config: ConfigT, kind: str) -> tuple[ConfigT, Start]:
 
 def _continued(config: ConfigT, checkpoint: dict[str, Any], path: Path) -> ConfigT:
     """The settings of the run in a checkpoint, with the given ones that may change."""
+    check_plugins(checkpoint[KEY]["config"].get("plugins", []), path)
     before = validated(type(config), checkpoint[KEY]["config"] | {"run_name": path.absolute().parent.name})
     run = flattened(before.model_dump(mode="json"))
     given = flattened(config.model_dump(mode="json", exclude_unset=True))

@@ -10,9 +10,8 @@ _PUBLIC = {
     "MetricsCallback": "callback",
     "MetricsTracker": "tracker",
     "compute_grad_norm": "tracker",
-    "generate_all_plots": "plots",
+    "generate_all_plots": "report",
     "generate_report": "report",
-    "report_run": "report",
 }
 
 __all__ = [*_PUBLIC]

@@ -17,14 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from xecgnn.evaluation.runs import METRICS, History, curves, read_metrics
+from xecgnn.evaluation.runs import METRICS_TABLE as CSV
 from xecgnn.output import completed, write_text
 
 __all__ = ["CSV", "JSON", "METRICS", "EpochMetrics", "MetricsTracker", "compute_grad_norm", "is_first_process"]
 
 log = logging.getLogger(__name__)
 
-METRICS = "metrics"  # folder inside that of a run
-CSV, JSON = "training_metrics.csv", "training_metrics.json"
+JSON = "training_metrics.json"
 MB = 1e6
 Scalar = float | Tensor
 
@@ -52,22 +53,17 @@ class EpochMetrics:
     cumulative_time_sec: float | None = None  # of all epochs in the table
     extra: dict[str, float] = field(default_factory=dict)  # further columns, such as val_loss
 
-    def get(self, column: str) -> float:
-        """Value of a column; NaN where there is none."""
-        value = self.row.get(column)
-        return math.nan if value is None else value
-
     @property
     def row(self) -> dict[str, float | None]:
         """All columns by name."""
         return {name: getattr(self, name) for name in COLUMNS} | self.extra
 
     @classmethod
-    def from_row(cls, row: Mapping[str, str]) -> EpochMetrics:
-        """From a line of the CSV, where what does not exist is empty."""
-        values = {name: float(text) for name, text in row.items() if text}
-        known = {name: values.pop(name) for name in COLUMNS[1:] if name in values}
-        return cls(int(values.pop("epoch")), **known, extra=values)
+    def from_row(cls, row: Mapping[str, float]) -> EpochMetrics:
+        """From what the table has of an epoch."""
+        known = {name: value for name, value in row.items() if name in COLUMNS}
+        extra = {name: value for name, value in row.items() if name not in COLUMNS}
+        return cls(**known | {"epoch": int(row["epoch"]), "extra": extra})  # type: ignore[arg-type]
 
 
 STATISTICS: dict[str, Any] = {"mean": np.mean, "std": np.std, "min": np.min, "max": np.max, "median": np.median}
@@ -87,14 +83,14 @@ class MetricsTracker:
 
     def __init__(self, output_dir: str | Path) -> None:
         self.output_dir = Path(output_dir)
-        self.history: list[EpochMetrics] = _read(self.output_dir / CSV)
+        self.history: list[EpochMetrics] = list(map(EpochMetrics.from_row, read_metrics(self.output_dir / CSV)))
         self._header: list[str] = []  # of the file, once this tracker has written it
         self._epoch: int | None = None
 
-    def best(self, column: str) -> EpochMetrics | None:
-        """The epoch with the lowest finite value of a column, if there is one."""
-        finite = [m for m in self.history if math.isfinite(m.get(column))]
-        return min(finite, key=lambda metrics: metrics.get(column), default=None)
+    @property
+    def curves(self) -> History:
+        """What there is to draw."""
+        return curves(metrics.row for metrics in self.history)
 
     @property
     def name(self) -> str:
@@ -230,19 +226,6 @@ def _gpu_memory(model: nn.Module | None) -> dict[str, float]:
 def _distance(model: nn.Module, averaged: nn.Module) -> float:
     pairs = zip(model.parameters(), averaged.parameters(), strict=True)
     return float(nn.utils.get_total_norm([live - average.to(live.device) for live, average in pairs]))
-
-
-def _read(path: Path) -> list[EpochMetrics]:
-    """Rows of a table; a last line that was cut off when the process was killed does not count."""
-    if not path.is_file():
-        return []
-    lines = path.read_text().splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines.pop()
-    try:
-        return [EpochMetrics.from_row(row) for row in csv.DictReader(lines)]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a table of training metrics ({type(error).__name__}: {error})") from None
 
 
 def _rounded(value: float | None) -> Any:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,14 +13,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from xecgnn.detector import Detector
-from xecgnn.evaluation.display import draw_sensors
-from xecgnn.evaluation.pages import LOOKS, new_page, write_pages
-from xecgnn.evaluation.saliency import DISTANCES, METHODS, Saliency
-from xecgnn.evaluation.statistics import bins, mean_with_error, profile
+from xecgnn.estimate import mean
+from xecgnn.evaluation.attribution.saliency import DISTANCES, METHODS, Saliency
+from xecgnn.evaluation.display.plane import draw_sensors
+from xecgnn.evaluation.pages.page import LOOKS, grid, new_page, say
+from xecgnn.evaluation.pages.profile import bins, profile
 from xecgnn.tasks.axes import AXES, Axis
 from xecgnn.tasks.task import Task
 
-__all__ = ["figures", "write_saliency_profiles"]
+__all__ = ["saliency_pages"]
 
 Array = NDArray[Any]
 
@@ -30,17 +30,8 @@ DECADES = 1e3  # between brightest and darkest colour of a map
 SYMBOLS = ("|∂{0}/∂z|", "|contribution to {0}|")  # of the METHODS
 
 
-def write_saliency_profiles(
-    folder: Path, saliency: Saliency, detector: Detector, tasks: Mapping[str, Task], run_name: str
-) -> list[Path]:
-    """Write a PDF for each task that has saliencies, and return the files.
-
-    Args:
-        folder: where they go.
-        saliency: of the network.
-        detector: that of the network.
-        tasks: by name.
-        run_name: shown on each page.
+def saliency_pages(saliency: Saliency, detector: Detector, task: Task, head: str) -> Iterator[Figure]:
+    """The pages of one task, none if it has no saliencies; `head` says on each what was drawn.
 
     Raises:
         ValueError: the saliencies are those of another detector.
@@ -48,28 +39,19 @@ def write_saliency_profiles(
     if saliency.size.shape[-1] != detector.num_sensors:
         found = saliency.size.shape[-1]
         raise ValueError(f"saliency of {found} sensors, but the detector {detector.name!r} has {detector.num_sensors}")
-    paths = []
-    for name, task in tasks.items():
-        outputs = np.flatnonzero(saliency.tasks == name)
-        if len(outputs):
-            paths.append(folder / f"saliency_profile_{name}.pdf")
-            columns = dict(zip(outputs.tolist(), task.axes, strict=True))
-            write_pages(paths[-1], figures(saliency, detector, columns, f"{run_name}   |   task {name}"))
-    return paths
-
-
-def figures(saliency: Saliency, detector: Detector, outputs: Mapping[int, Axis], footer: str) -> Iterator[Figure]:
-    """The pages for some of the K outputs, given with their axes."""
+    outputs = dict(zip(np.flatnonzero(saliency.tasks == task.name).tolist(), task.axes, strict=False))
+    if not outputs:
+        return
     shares = saliency.faces / saliency.faces.sum((3, 4), keepdims=True).clip(1e-30)  # [E, 2, K, 2, F]
     shares = shares.reshape(*shares.shape[:3], -1)  # [E, 2, K, 2 * F]
     has = np.isfinite(shares).all((2, 3))  # [E, 2]
     labels = [f"{face} {channel}" for channel in CHANNELS for face in detector.faces]
     errors = [f"{axis.symbol} {100 * saliency.completeness[k]:.2g} %" for k, axis in outputs.items()]
-    footer += f"   |   {len(has)} events, {has[:, 1].sum()} of them for integrated gradients"
-    footer += f"   |   completeness error {', '.join(errors)}"
+    footer = f"{head}   |   task {task.name}   |   {len(has)} events, {has[:, 1].sum()} of them for integrated "
+    footer += f"gradients   |   completeness error {', '.join(errors)}"
 
     figure = new_page("Shares of the faces in the sum of |gradient|, and of |integrated gradient|", footer)
-    for ax, (k, axis) in zip(_grid(figure, 1, len(outputs)), outputs.items(), strict=True):
+    for ax, (k, axis) in zip(grid(figure, len(outputs), len(outputs)), outputs.items(), strict=True):
         _bars(ax, [shares[has[:, method], method, k] for method in range(len(METHODS))], labels)
         ax.set_title(axis.symbol)
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=2)
@@ -80,7 +62,7 @@ def figures(saliency: Saliency, detector: Detector, outputs: Mapping[int, Axis],
         yield _maps(figure, saliency.size[:, k], detector, axis)
 
     figure = new_page("Largest shares in the sum of |gradient| against the true direction", footer)
-    axs = iter(_grid(figure, len(outputs), 2))
+    axs = iter(grid(figure, 2 * len(outputs), 2))
     for (k, axis), (column, along) in product(outputs.items(), enumerate(AXES["emiAng"])):
         ax = next(axs)
         _shares(ax, saliency.angles[:, column], shares[:, 0, k], labels)
@@ -89,7 +71,7 @@ def figures(saliency: Saliency, detector: Detector, outputs: Mapping[int, Axis],
 
     title = "Saliency of a sensor by its distance from the first interaction (if unknown: from the brightest sensor)"
     figure = new_page(title, footer)
-    axs = iter(_grid(figure, len(outputs), 2))
+    axs = iter(grid(figure, 2 * len(outputs), 2))
     for (k, axis), (method, symbol) in product(outputs.items(), enumerate(SYMBOLS)):
         _distances(next(axs), saliency.near[method, k], f"mean {symbol.format(axis.symbol)} [{axis.unit}]")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
@@ -100,9 +82,9 @@ def _bars(ax: Axes, shares: Sequence[Array], labels: Sequence[str]) -> None:
     """Mean shares of all methods (E, labels) each, with their statistical errors."""
     place = np.arange(len(labels))
     for values, (color, _), title, shift in zip(shares, LOOKS, METHODS, (-0.2, 0.2), strict=False):
-        error = values.std(0) / np.sqrt(len(values))
+        found = [mean(100 * share) for share in values.T]
         style: dict[str, Any] = {"color": color, "label": title, "ecolor": "0.3", "error_kw": {"lw": 0.8}}
-        ax.barh(place + shift, 100 * values.mean(0), 0.4, xerr=100 * error, **style)
+        ax.barh(place + shift, [e.value for e in found], 0.4, xerr=[e.error for e in found], **style)
     ax.set(yticks=place, yticklabels=labels, xlabel="share [%]")
     ax.invert_yaxis()
 
@@ -124,10 +106,10 @@ def _shares(ax: Axes, x: Array, shares: Array, labels: Sequence[str]) -> None:
     """The largest of the shares (E, labels) in bins of x (E,)."""
     x, shares = x[np.isfinite(x)], shares[np.isfinite(x)]
     if not bins(x):
-        ax.text(0.5, 0.5, "too few events in each bin", ha="center", transform=ax.transAxes)
+        say(ax, "too few events in each bin")
         return
     for label, (color, marker) in zip(np.argsort(-shares.mean(0)), LOOKS, strict=False):
-        points = profile(x, 100 * shares[:, label], mean_with_error)
+        points = profile(x, 100 * shares[:, label], mean)
         error = points.y - points.y_low
         ax.errorbar(points.x, points.y, error, fmt=f"{marker}-", color=color, ms=3.5, lw=1, label=labels[label])
     ax.set_ylim(0, 1.3 * ax.get_ylim()[1])
@@ -139,7 +121,3 @@ def _distances(ax: Axes, near: Array, label: str) -> None:
     for channel, values, (color, _), style in zip(CHANNELS, near, LOOKS, "-:", strict=False):
         ax.stairs(values[:-1], DISTANCES, baseline=None, color=color, ls=style, lw=1.4, label=channel)
     ax.set(yscale="log", ylabel=label, xlabel="distance of the sensor [cm]", xlim=DISTANCES[[0, -1]])
-
-
-def _grid(figure: Figure, rows: int, columns: int) -> list[Axes]:
-    return list(figure.subplots(rows, columns, squeeze=False).ravel())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xecgnn.detector import Detector
-from xecgnn.evaluation.attribution import STEPS, Attribution
+from xecgnn.evaluation.attribution.gradients import STEPS, Attribution
 from xecgnn.models.xec import XECModel
 from xecgnn.names import FEATURES, is_valid
 from xecgnn.output import completed

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
-from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,15 +12,14 @@ from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
 from xecgnn.detector import Detector
-from xecgnn.evaluation.display import HOLLOW, draw_sensors
-from xecgnn.evaluation.layers import event_layers, valid_readings
-from xecgnn.evaluation.pages import write_pages
-from xecgnn.evaluation.reconstruction import reconstructions
-from xecgnn.nn.masking import Masker
+from xecgnn.evaluation.display.layers import event_layers, valid_readings
+from xecgnn.evaluation.display.plane import HOLLOW, draw_sensors
+from xecgnn.evaluation.pages.page import RED
+from xecgnn.evaluation.reconstruction import Reconstruction
 
-__all__ = ["MASKED", "draw_reconstruction", "write_reconstructions"]
+__all__ = ["MASKED", "draw_reconstruction", "reconstruction_pages"]
 
-MASKED = "#D55E00"  # vermilion of Okabe and Ito, in neither colour map
+MASKED = RED  # in neither colour map
 PANELS = ("truth", "visible to the network", "reconstructed")
 
 
@@ -72,24 +68,16 @@ def draw_reconstruction(
     return figure
 
 
-def write_reconstructions(
-    path: Path, model: Any, masker: Masker, loader: Iterable[Any], run_name: str, events: int = 4, seed: int = 0
-) -> None:
-    """Write a PDF with a page per event, under its name only when complete; arguments as for `reconstructions`.
-
-    Times are shown where the network would use them: from the npho threshold of the normalisation on.
-    """
-    threshold = float(model.backbone.normalizer.npho_threshold)
-
-    def pages() -> Iterator[Figure]:
-        for batch in reconstructions(model, masker, loader, seed, max_events=events):
-            for i in range(len(batch.npho)):
-                time, predicted = np.where(batch.time_valid[i], batch.time[i], np.nan), None
-                if batch.predicted_time is not None:
-                    bright = batch.predicted_npho[i] >= threshold
-                    predicted = np.where(bright, batch.predicted_time[i], np.nan)
-                title = ", ".join([run_name, *(f"{name} {values[i]}" for name, values in batch.identifiers.items())])
-                arrays = batch.npho[i], time, batch.masked[i], batch.predicted_npho[i], predicted
-                yield draw_reconstruction(model.detector, *arrays, title=title)
-
-    write_pages(path, islice(pages(), events))
+def reconstruction_pages(
+    detector: Detector, events: Iterable[Reconstruction], npho_threshold: float, run_name: str
+) -> Iterator[Figure]:
+    """A page per event of some batches. Times are shown where the network would use them: from `npho_threshold` on."""
+    for batch in events:
+        for i in range(len(batch.npho)):
+            time, predicted = np.where(batch.time_valid[i], batch.time[i], np.nan), None
+            if batch.predicted_time is not None:
+                bright = batch.predicted_npho[i] >= npho_threshold
+                predicted = np.where(bright, batch.predicted_time[i], np.nan)
+            title = ", ".join([run_name, *(f"{name} {values[i]}" for name, values in batch.identifiers.items())])
+            arrays = batch.npho[i], time, batch.masked[i], batch.predicted_npho[i], predicted
+            yield draw_reconstruction(detector, *arrays, title=title)

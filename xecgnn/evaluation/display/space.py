@@ -12,9 +12,9 @@ from matplotlib import colormaps
 from numpy.typing import ArrayLike, NDArray
 
 from xecgnn.detector import Detector
-from xecgnn.evaluation.display import LOOKS, start_point
-from xecgnn.evaluation.layers import Layer, Scale, event_layers, extra_layers, valid_readings
-from xecgnn.evaluation.photon import Photon, known
+from xecgnn.evaluation.display.layers import Layer, Scale, event_layers, extra_layers, valid_readings
+from xecgnn.evaluation.display.photon import Photon, known
+from xecgnn.evaluation.display.plane import LOOKS, start_point
 from xecgnn.simulation.solid_angle import sensor_sides
 
 __all__ = ["draw_event_3d", "write_html"]

@@ -1,9 +1,8 @@
-"""Pages of the validation beyond those of `profiles`: distributions, pulls, differences of two predictions."""
+"""validation.pdf: the pages of `resolution`, distributions, pulls, and differences of two predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import cycle
 
 import numpy as np
 import torch
@@ -12,13 +11,21 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from xecgnn.evaluation import panels
-from xecgnn.evaluation.measures import GAUSSIAN_WIDTH, measure_pull, pull_axes, pulls
-from xecgnn.evaluation.pages import LOOKS, new_page
-from xecgnn.evaluation.profiles import ABSCISSAE, build_methods, figures, usable_events
+from xecgnn.estimate import quantile
+from xecgnn.evaluation.measures import (
+    GAUSSIAN_WIDTH,
+    build_methods,
+    measure_pull,
+    pull_axes,
+    pulls,
+    usable_events,
+)
+from xecgnn.evaluation.pages import panels
+from xecgnn.evaluation.pages.page import GREY, looks, new_page, say
+from xecgnn.evaluation.pages.profile import bins, errorbars, profile
+from xecgnn.evaluation.pages.resolution import ABSCISSAE, resolution_pages
 from xecgnn.evaluation.sample import PredictedSample
-from xecgnn.evaluation.statistics import bins, profile, quantile_with_error
-from xecgnn.evaluation.summary import number
+from xecgnn.table import number
 from xecgnn.tasks.axes import AXES, Axis
 from xecgnn.tasks.task import Task
 
@@ -46,7 +53,7 @@ def validation_pages(sample: PredictedSample) -> Iterator[Figure]:
             continue
         yield _distributions(task, sample, footer)
         if truth is not None:
-            yield from figures(task, predictions, sample.truth, files, TRUTH_AXES)
+            yield from resolution_pages(task, predictions, sample.truth, files, TRUTH_AXES)
             if sample.sigmas[name] and usable_events(task, predictions, truth).any():
                 yield _pull_page(task, sample, footer)
         if task.axes and len(predictions) > 1:
@@ -58,7 +65,7 @@ def _distributions(task: Task, sample: PredictedSample, footer: str) -> Figure:
     sigmas, truth = sample.sigmas[task.name], sample.truth.get(task.branch)
     figure = new_page("Predictions" + (" and their uncertainties" if sigmas else ""), footer)
     shown = {title: _shown(task, values) for title, values in sample.predictions[task.name].items()}
-    colors = {title: color for title, (color, _) in zip(shown, cycle(LOOKS), strict=False)} | {"truth": TRUTH_LOOK}
+    colors = {title: color for title, (color, _) in looks(shown).items()} | {"truth": TRUTH_LOOK}
     if truth is not None:
         shown["truth"] = _shown(task, truth.reshape(len(truth), -1).astype(np.float64))
     axes = task.axes or (Axis("class", f"{task.branch}, likeliest class", "1", 1.0),)
@@ -88,7 +95,7 @@ def _histogram(ax: Axes, values: Mapping[str, Array], label: str, colors: Mappin
     samples = {title: sample for title, sample in samples.items() if len(sample)}
     ax.set_xlabel(label)
     if not samples:
-        panels.say(ax, "no finite value")
+        say(ax, "no finite value")
         return
     if "truth" in samples and len(samples) > 1 and np.ptp(samples["truth"]) == 0:  # a peak that would hide the rest
         value = samples.pop("truth")[0]
@@ -104,43 +111,42 @@ def _histogram(ax: Axes, values: Mapping[str, Array], label: str, colors: Mappin
 def _pull_page(task: Task, sample: PredictedSample, footer: str) -> Figure:
     """Per quantity: pulls beside the unit Gaussian, and the residuals' width against the predicted one."""
     axes, predictions, truth = pull_axes(task), sample.predictions[task.name], sample.truth[task.branch]
-    looks = dict(zip(predictions, cycle(LOOKS), strict=False))
     found = {title: pulls(task, predictions[title], sigma, truth) for title, sigma in sample.sigmas[task.name].items()}
     found = {title: arrays for title, arrays in found.items() if len(arrays[0])}
     figure = new_page("Pulls, and whether a large sigma means a large error", footer)
     grid = figure.subplots(2, len(axes), squeeze=False)
     for column, axis in enumerate(axes):
         top, bottom = grid[:, column]
-        _pull_histogram(top, {title: arrays[0][:, column] for title, arrays in found.items()}, looks)
+        _pull_histogram(top, {title: arrays[0][:, column] for title, arrays in found.items()}, looks(predictions))
         top.set_xlabel(f"pull of {axis.symbol}")
         ends: list[float] = []
         for title, (_, residual, sigma) in found.items():
             if bins(sigma[:, column]):
-                width = profile(sigma[:, column], np.abs(residual[:, column]) / GAUSSIAN_WIDTH, quantile_with_error)
-                panels.errorbars(bottom, width, title, *looks[title])
+                width = profile(sigma[:, column], np.abs(residual[:, column]) / GAUSSIAN_WIDTH, quantile)
+                errorbars(bottom, width, title, *looks(predictions)[title])
                 ends += [width.x[0], width.x[-1]]
         if ends:
-            bottom.plot([min(ends), max(ends)], [min(ends), max(ends)], color="0.5", ls="--", lw=1)
+            bottom.plot([min(ends), max(ends)], [min(ends), max(ends)], color=GREY, ls="--", lw=1)
             bottom.set_ylim(bottom=0)
         else:
-            panels.say(bottom, "sigma does not vary, or few events")
+            say(bottom, "sigma does not vary, or few events")
         bottom.set(xlabel=f"sigma of {axis.label}", ylabel=f"68 % of |Δ{axis.symbol}| / 0.994 [{axis.unit}]")
     return figure
 
 
-def _pull_histogram(ax: Axes, pulls: Mapping[str, Array], looks: Mapping[str, tuple[str, str]]) -> None:
+def _pull_histogram(ax: Axes, pulls: Mapping[str, Array], look: Mapping[str, tuple[str, str]]) -> None:
     """Pulls of all methods on a logarithmic scale, with the Gaussian that as many events should follow."""
     if not pulls:
-        panels.say(ax, "no event with truth and sigma > 0")
+        say(ax, "no event with truth and sigma > 0")
         return
     edges, x = np.linspace(-5, 5, 51), np.linspace(-5, 5, 201)
     for title, pull in pulls.items():
         mean, width, *shares = (measure.value for measure in measure_pull(pull).values())
         within = ", ".join(f"{share:.1f}" for share in shares)
         label = f"{title}: mean {number(mean)}, width {number(width)}\nwithin 1, 2 sigma: {within} %"
-        ax.stairs(np.histogram(pull, edges)[0], edges, color=looks[title][0], lw=1.4, label=label)
+        ax.stairs(np.histogram(pull, edges)[0], edges, color=look[title][0], lw=1.4, label=label)
     events = max(map(len, pulls.values()))
-    ax.plot(x, events * (edges[1] - edges[0]) * norm.pdf(x), color="0.5", ls="--", lw=1, label="Gaussian")
+    ax.plot(x, events * (edges[1] - edges[0]) * norm.pdf(x), color=GREY, ls="--", lw=1, label="Gaussian")
     ax.set(yscale="log", ylim=(0.5, 10 * events + 10), ylabel="events")
     ax.legend(fontsize=8, loc="upper left")
 
@@ -151,14 +157,14 @@ def _differences(task: Task, predictions: Mapping[str, NDArray], footer: str) ->
     for title in others:
         both = np.isfinite(predictions[first]).all(1) & np.isfinite(predictions[title]).all(1)
         if both.any():
-            base = torch.tensor(predictions[first][both])
+            base = predictions[first][both]
             (method,) = build_methods(task, {f"{title} - {first}": predictions[title][both]}, base)
             figure = new_page(f"{title} beside {first}", f"{footer}   |   {both.sum()} events")
             grid = figure.subplots(2, len(task.axes), squeeze=False)
             for column, axis in enumerate(task.axes):
                 panels.residual_histogram(grid[0, column], axis, [method], column)
                 grid[0, column].set_xlabel(f"{axis.symbol} {title} - {first} [{axis.unit}]")
-                shown = task.shown(base).numpy()[:, column]
+                shown = task.shown(torch.tensor(base)).numpy()[:, column]
                 panels.prediction_against_truth(grid[1, column], axis, method.shown[:, column], shown)
                 grid[1, column].set(xlabel=f"{first}: {axis.label}", ylabel=f"{title}: {axis.label}")
             yield figure

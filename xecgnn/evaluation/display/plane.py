@@ -22,8 +22,8 @@ from matplotlib.transforms import AffineDeltaTransform
 from numpy.typing import ArrayLike, NDArray
 
 from xecgnn.detector import Detector
-from xecgnn.evaluation.layers import Layer, Scale, event_layers, valid_readings
-from xecgnn.evaluation.photon import Photon, known
+from xecgnn.evaluation.display.layers import Layer, Scale, event_layers, valid_readings
+from xecgnn.evaluation.display.photon import Photon, known
 from xecgnn.names import SEAM
 
 __all__ = [

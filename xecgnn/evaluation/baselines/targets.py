@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xecgnn.evaluation.light import Light
+from xecgnn.evaluation.baselines.light import Light
 from xecgnn.tasks.task import Task
 
 __all__ = ["Baseline", "fit_baselines"]

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from xecgnn.detector import angles_to_direction
-from xecgnn.evaluation.summary import number
+from xecgnn.estimate import QUANTILE
 from xecgnn.names import IDENTIFIERS, TARGETS
+from xecgnn.table import number
 from xecgnn.tasks.axes import AXES
 from xecgnn.tasks.registry import TASKS
 from xecgnn.tasks.task import Task
@@ -77,7 +78,7 @@ def badness(columns: Mapping[str, NDArray]) -> Array:
     errors = [np.abs(task.errors(predicted, true).numpy()) for task, predicted, true in _compared(columns)]
     if not errors:
         raise ValueError(f"no event can be called worst: no branch {LOSS!r}, and no prediction beside its truth")
-    return sum(np.mean(e / np.nanquantile(e, 0.68, axis=0).clip(1e-12), axis=1) for e in errors)
+    return sum(np.mean(e / np.nanquantile(e, QUANTILE, axis=0).clip(1e-12), axis=1) for e in errors)
 
 
 def _compared(columns: Mapping[str, NDArray]) -> Iterator[tuple[type[Task], torch.Tensor, torch.Tensor]]:

@@ -10,20 +10,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
-from xecgnn.evaluation.inpainting import ALL, BINS, FLOOR, METHODS, NPHO, RELATIVE, UNITS, InpaintingResiduals
-from xecgnn.evaluation.pages import LOOKS, new_page
-from xecgnn.evaluation.panels import STYLES, errorbars, say
-from xecgnn.evaluation.statistics import Profile
-from xecgnn.evaluation.summary import number
+from xecgnn.evaluation.inpainting import ALL, BINS, FLOOR, METHODS, QUANTITIES, RELATIVE, InpaintingResiduals
+from xecgnn.evaluation.pages.page import DASHES, GREY, LOOKS, grid, new_page, say
+from xecgnn.evaluation.pages.profile import Profile, errorbars
+from xecgnn.names import NPHO
+from xecgnn.table import number
 
-__all__ = ["figures"]
+__all__ = ["inpainting_pages"]
 
 MIN_SENSORS = 20  # in a bin that is shown
 
 
-def figures(measured: InpaintingResiduals, run_name: str) -> Iterator[Figure]:
+def inpainting_pages(measured: InpaintingResiduals, run_name: str) -> Iterator[Figure]:
     """Residuals by face; resolution, then bias, along npho by face and for all of them."""
-    shown = [i for i in range(len(measured.faces)) if _sensors(measured, NPHO, i) >= MIN_SENSORS]
+    shown = [i for i in range(len(measured.faces)) if measured.number(NPHO, i) >= MIN_SENSORS]
     footer = f"{run_name}   |   {measured.masked} masked sensors of {measured.events} events"
     if not shown:
         yield new_page("Too few masked sensors to plot", footer)
@@ -46,22 +46,21 @@ def figures(measured: InpaintingResiduals, run_name: str) -> Iterator[Figure]:
 def _residuals(ax: Axes, measured: InpaintingResiduals, face: int) -> None:
     """Residuals of all methods on a face, in a window set by the network."""
     found = measured.measures(NPHO, face)
-    window = 4 * found[METHODS[0]]["resolution_68"]
+    window = 4 * found[METHODS[0]]["resolution_68"].value
     edges = np.linspace(-1, 1, 61) * (window if window > 0 else 1)
-    for method, (color, _), style in zip(METHODS, LOOKS, STYLES, strict=False):
-        values = found[method]
-        label = f"{method}: 68 % = {number(values['resolution_68'])}, bias = {number(values['bias'])}"
-        counts = measured.residuals.histogram((NPHO, METHODS.index(method), face), edges)
-        ax.stairs(counts, edges, color=color, ls=style, lw=1.4, label=label)
+    for method, (color, _), dash in zip(METHODS, LOOKS, DASHES, strict=False):
+        width, bias = (number(found[method][metric].value) for metric in ("resolution_68", "bias"))
+        counts = measured.residuals[NPHO, method].histogram(face, edges)
+        ax.stairs(counts, edges, color=color, ls=dash, lw=1.4, label=f"{method}: 68 % = {width}, bias = {bias}")
     ax.set(title=measured.faces[face], xlabel="npho predicted - true [photons]", ylabel="sensors")
     ax.set(xlim=edges[[0, -1]], ylim=(0, 1.45 * ax.get_ylim()[1]))
     ax.legend(fontsize=7, loc="upper left", borderaxespad=0.2)
 
 
-def _profile(ax: Axes, measured: InpaintingResiduals, metric: str, quantity: int, face: Any) -> None:
+def _profile(ax: Axes, measured: InpaintingResiduals, metric: str, quantity: str, face: Any) -> None:
     """A metric of all methods in bins of true npho with its errors; the horizontal bar is the bin."""
     ax.set_title("all faces" if face == ALL else measured.faces[face])
-    parts = [i for i in range(1, len(BINS) - 2) if _sensors(measured, quantity, face, i) >= MIN_SENSORS]
+    parts = [i for i in range(1, len(BINS) - 2) if measured.number(quantity, face, i) >= MIN_SENSORS]
     if not parts:
         say(ax, "too few sensors in each bin")
         return
@@ -69,18 +68,15 @@ def _profile(ax: Axes, measured: InpaintingResiduals, metric: str, quantity: int
     low, high = BINS[parts], BINS[np.add(parts, 1)]
     x = np.sqrt(low * high)
     for method, look in zip(METHODS, LOOKS, strict=False):
-        columns = ["bias", "bias_error"] if metric == "bias" else [metric, f"{metric}_low", f"{metric}_high"]
-        y, *ends = np.array([[values[method][column] for values in found] for column in columns])
-        if metric == "bias":
-            ends = [y - ends[0], y + ends[0]]
-        errorbars(ax, Profile(x, low, high, y, *ends), method, *look)
+        points = [values[method][metric] for values in found]
+        errorbars(ax, Profile(x, low, high, *np.array([(e.value, e.low, e.high) for e in points]).T), method, *look)
     symbol = "bias" if metric == "bias" else "68 % of |Δnpho|" + (" / npho" if quantity == RELATIVE else "")
-    ax.set(xscale="log", xlabel="true npho [photons]", ylabel=f"{symbol} [{UNITS[quantity]}]")
+    ax.set(xscale="log", xlabel="true npho [photons]", ylabel=f"{symbol} [{QUANTITIES[quantity]}]")
     if metric == "bias":
-        ax.axhline(0, color="0.5", lw=0.8, ls=":")
+        ax.axhline(0, color=GREY, lw=0.8, ls=":")
         ax.set_yscale("symlog", linthresh=10, subs=[2, 5])
     else:
-        ax.plot(x, [values[FLOOR][metric] for values in found], color="0.4", lw=1.2, label="statistical floor")
+        ax.plot(x, [values[FLOOR][metric].value for values in found], color="0.4", lw=1.2, label="statistical floor")
         ax.set_yscale("log")
     for axis in (ax.xaxis, ax.yaxis):  # plain numbers, between the decades too where there are few of them
         axis.set_major_formatter("{x:g}")
@@ -90,12 +86,5 @@ def _profile(ax: Axes, measured: InpaintingResiduals, metric: str, quantity: int
         ax.yaxis.set_minor_formatter("{x:g}")
 
 
-def _sensors(measured: InpaintingResiduals, quantity: int, face: Any, part: Any = ALL) -> float:
-    return measured.residuals.sums[quantity, 0, face, part, 0].sum()
-
-
 def _grid(figure: Figure, count: int) -> list[Axes]:
-    """Axes in rows of at most four."""
-    columns = min(4 if count > 6 else 3, count)
-    grid = figure.add_gridspec(-(-count // columns), columns)
-    return [figure.add_subplot(grid[divmod(place, columns)]) for place in range(count)]
+    return grid(figure, count, min(4 if count > 6 else 3, count))

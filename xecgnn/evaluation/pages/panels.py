@@ -4,58 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import cycle
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from numpy.typing import NDArray
 
-from xecgnn.evaluation.statistics import Profile, in_tail, quantile_with_error
-from xecgnn.evaluation.summary import number
+from xecgnn.estimate import QUANTILE, quantile, tail
+from xecgnn.evaluation.measures import Method
+from xecgnn.evaluation.pages.page import DASHES, GREY, LOOKS, RED
+from xecgnn.evaluation.pages.profile import Profile, errorbars
+from xecgnn.table import number
 from xecgnn.tasks.axes import Axis
-from xecgnn.tasks.metrics import QUANTILE
 
 __all__ = [
-    "Method",
     "confusion",
     "error_panels",
-    "errorbars",
     "prediction_against_truth",
     "profile_panel",
     "residual_histogram",
-    "say",
     "steps",
 ]
 
 Array = NDArray[np.float64]
-GREY = "0.5"
-STYLES = ["-", "--", "-.", ":"]
 COUNTS = "Blues"
-
-
-class Method(NamedTuple):
-    """One way of predicting: how it is drawn, and what it got wrong on E events, in shown units."""
-
-    title: str
-    color: str
-    marker: str
-    shown: Array  # [E, axes]
-    residuals: Array  # [E, axes]
-    errors: Array  # [E, resolutions]
+COLORS = [color for color, _ in LOOKS]
 
 
 def residual_histogram(ax: Axes, axis: Axis, methods: Sequence[Method], column: int) -> None:
     """Residuals of one quantity, in a window set by the first method; the legend has 68 % quantile, bias and tail."""
-    window = 4 * quantile_with_error(np.abs(methods[0].residuals[:, column]))[0] or 1.0
-    labels = []
-    for method in methods:
-        residual = method.residuals[:, column]
-        width = quantile_with_error(np.abs(residual))[0]
-        tail = 100 * in_tail(residual).mean()
-        labels.append(f"{method.title}: 68 % {number(width)}, bias {number(residual.mean())}, tail {tail:.2g} %")
-    colors = [method.color for method in methods]
-    steps(ax, [method.residuals[:, column] for method in methods], (-window, window), colors, labels)
+    residuals = [method.residuals[:, column] for method in methods]
+    widths = [quantile(np.abs(values)).value for values in residuals]
+    window = 4 * widths[0] or 1.0
+    labels = [
+        f"{m.title}: 68 % {number(width)}, bias {number(r.mean())}, tail {tail(r).value:.2g} %"
+        for m, width, r in zip(methods, widths, residuals, strict=True)
+    ]
+    steps(ax, residuals, (-window, window), COLORS, labels)
     ax.axvline(0, color=GREY, lw=0.8, ls=":")
     ax.set_xlabel(f"{axis.symbol} predicted - true [{axis.unit}]")
 
@@ -63,13 +48,13 @@ def residual_histogram(ax: Axes, axis: Axis, methods: Sequence[Method], column: 
 def error_panels(top: Axes, bottom: Axes, label: str, methods: Sequence[Method], column: int = 0) -> None:
     """Absolute errors: histogram, and below it the share of events with a smaller error."""
     errors = [method.errors[:, column] for method in methods]
-    quantiles = [quantile_with_error(values)[0] for values in errors]
+    quantiles = [quantile(values).value for values in errors]
     labels = [f"{method.title}: 68 % = {number(value)}" for method, value in zip(methods, quantiles, strict=True)]
     window = (0.0, 1.5 * max(quantiles) or 1.0)
-    steps(top, errors, window, [method.color for method in methods], labels)
+    steps(top, errors, window, COLORS, labels)
     x = np.linspace(*window, 200)
-    for method, values, style in zip(methods, errors, cycle(STYLES), strict=False):
-        bottom.plot(x, np.searchsorted(np.sort(values), x) / len(values), color=method.color, ls=style)
+    for values, color, dash in zip(errors, cycle(COLORS), cycle(DASHES), strict=False):
+        bottom.plot(x, np.searchsorted(np.sort(values), x) / len(values), color=color, ls=dash)
     bottom.axhline(QUANTILE, color=GREY, lw=0.8, ls=":")
     top.set_xlabel(label)
     bottom.set(xlabel=label, ylabel="share of events below", xlim=window, ylim=(0, 1))
@@ -86,27 +71,20 @@ def prediction_against_truth(ax: Axes, axis: Axis, predicted: Array, true: Array
     if counts.any():
         mesh = ax.pcolormesh(x, y, np.where(counts > 0, counts, np.nan).T, cmap=COUNTS, norm=LogNorm(vmin=0.3))
         ax.figure.colorbar(mesh, ax=ax, label="events", pad=0.02)
-    ax.plot(window, window, color="#D55E00", lw=1, ls="--")
+    ax.plot(window, window, color=RED, lw=1, ls="--")
     ax.set(xlabel=f"true {axis.label}", ylabel=f"predicted {axis.label}")
 
 
 def profile_panel(ax: Axes, profiles: Sequence[Profile], methods: Sequence[Method], signed: bool = False) -> None:
     """Profiles of all methods. Signed values: zero line, scale set by the first method."""
-    for points, method in zip(profiles, methods, strict=True):
-        errorbars(ax, points, method.title, method.color, method.marker)
+    for points, method, look in zip(profiles, methods, cycle(LOOKS), strict=False):
+        errorbars(ax, points, method.title, *look)
     if signed:
         limit = 3 * max(np.abs(profiles[0].y_low).max(), np.abs(profiles[0].y_high).max()) or 1.0
         ax.set_ylim(-limit, limit)
         ax.axhline(0, color=GREY, lw=0.8, ls=":")
     else:
         ax.set_ylim(bottom=0)
-
-
-def errorbars(ax: Axes, points: Profile, label: str, color: str, marker: str) -> None:
-    """Points with errors; the horizontal bar is the bin."""
-    x_error = points.x - points.x_low, points.x_high - points.x
-    y_error = points.y - points.y_low, points.y_high - points.y
-    ax.errorbar(points.x, points.y, y_error, x_error, fmt=marker, color=color, ms=3.5, lw=1, label=label)
 
 
 def confusion(ax: Axes, probabilities: Array, true: NDArray[np.int64]) -> None:
@@ -130,16 +108,11 @@ def steps(
 ) -> None:
     """Histograms as outlines, the first one filled; head room for the legend."""
     edges = np.linspace(*window, 61)
-    for sample, color, label, style in zip(values, colors, labels, cycle(STYLES), strict=False):
+    for sample, color, label, dash in zip(values, cycle(colors), labels, cycle(DASHES), strict=False):
         counts = np.histogram(sample, edges)[0]
         if sample is values[0]:
             ax.stairs(counts, edges, color=color, alpha=0.25, fill=True)
-        ax.stairs(counts, edges, color=color, lw=1.4, label=label, ls=style)
+        ax.stairs(counts, edges, color=color, lw=1.4, label=label, ls=dash)
     ax.set(xlim=window, ylim=(0, ax.get_ylim()[1] * 1.4), ylabel="events")
     frame = {"frameon": True, "edgecolor": "none", "framealpha": 0.9}
     ax.legend(fontsize=7, handlelength=1.5, loc="upper left", borderaxespad=0.2, **frame)
-
-
-def say(ax: Axes, text: str) -> None:
-    """Why a panel is empty."""
-    ax.text(0.5, 0.5, text, ha="center", transform=ax.transAxes)

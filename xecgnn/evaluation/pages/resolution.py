@@ -3,73 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import cycle
-from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from xecgnn.evaluation import panels
-from xecgnn.evaluation.pages import LOOKS, new_page, write_pages
-from xecgnn.evaluation.panels import Method
-from xecgnn.evaluation.statistics import bins, mean_with_error, profile, quantile_with_error
+from xecgnn.estimate import mean, quantile
+from xecgnn.evaluation.measures import Method, build_methods, usable_events
+from xecgnn.evaluation.pages import panels
+from xecgnn.evaluation.pages.page import new_page
+from xecgnn.evaluation.pages.profile import bins, profile
 from xecgnn.names import UNKNOWN_CLASS
 from xecgnn.tasks.axes import AXES, Axis
 from xecgnn.tasks.task import Task
 
-__all__ = ["build_methods", "figures", "usable_events", "write_profile"]
+__all__ = ["ABSCISSAE", "resolution_pages"]
 
 Array = NDArray[np.float64]
 ABSCISSAE = {branch: AXES[branch] for branch in ("emiAng", "energyTruth", "uvwTruth")}
 PANELS = 6  # abscissae on a page
 
 
-def write_profile(
-    path: Path, task: Task, predictions: Mapping[str, NDArray], truth: Mapping[str, NDArray], run_name: str
-) -> None:
-    """Write the PDF of one task, under its name only when complete.
-
-    Args:
-        path: file to write.
-        task: the task.
-        predictions: {title: (E, ...)} in physical units, the network first.
-        truth: {branch: (E,) or (E, width)}; angles, energy and position become abscissae where present.
-        run_name: shown on each page.
-    """
-    write_pages(path, figures(task, predictions, truth, run_name))
-
-
-def usable_events(task: Task, predictions: Mapping[str, NDArray], target: NDArray) -> NDArray[np.bool_]:
-    """Events (E,) whose target is known and whose predictions are all finite."""
-    known = task.valid(torch.tensor(target).reshape(len(target), -1)).numpy()
-    for values in predictions.values():
-        known = known & np.isfinite(values).reshape(len(values), -1).all(1)
-    return known
-
-
-def figures(
+def resolution_pages(
     task: Task,
     predictions: Mapping[str, NDArray],
     truth: Mapping[str, NDArray],
-    run_name: str,
+    head: str,
     abscissae: Mapping[str, Sequence[Axis]] = ABSCISSAE,
 ) -> Iterator[Figure]:
-    """The pages of `write_profile`, from the usable events; `abscissae`: axes of the branches to profile along."""
+    """The pages of one task, from the events with a target and all predictions.
+
+    Args:
+        task: the task.
+        predictions: {title: (E, ...)} in physical units, the network first.
+        truth: {branch: (E,) or (E, width)}.
+        head: what the events are, shown on each page.
+        abscissae: axes of the branches to profile along, where they are there and vary.
+    """
     known = usable_events(task, predictions, truth[task.branch])
-    footer = f"{run_name}   |   task {task.name}   |   {known.sum()} events"
+    footer = f"{head}   |   task {task.name}   |   {known.sum()} events"
     if not known.any():
         yield new_page("No event has a known target and a finite prediction", footer)
         return
-    target = torch.tensor(truth[task.branch][known]).reshape(known.sum(), -1).double()
+    target = truth[task.branch][known].reshape(known.sum(), -1)
     if not task.axes:
         figure = new_page("Predicted and true classes", footer)
-        panels.confusion(figure.subplots(), next(iter(predictions.values()))[known], target[:, 0].long().numpy())
+        panels.confusion(figure.subplots(), next(iter(predictions.values()))[known], target[:, 0].astype(np.int64))
         yield figure
         return
     methods = build_methods(task, {title: values[known] for title, values in predictions.items()}, target)
-    yield _overview(new_page("Residuals", footer), task, methods, task.shown(target).numpy())
+    yield _overview(new_page("Residuals", footer), task, methods, task.shown(torch.tensor(target).double()).numpy())
     varying = _varying(truth, known, abscissae)
     for start in range(0, len(varying), PANELS):
         yield from _profile_pages(task, methods, varying[start : start + PANELS], footer)
@@ -91,16 +75,6 @@ def _profile_pages(
         label = f"68 % of |Δ{axis.symbol}|{relative} [{unit}]"
         residuals = [m.residuals[:, column] for m in methods]
         yield _profiles(figure, methods, abscissae, label, errors, f"bias [{axis.unit}]", residuals)
-
-
-def build_methods(task: Task, predictions: Mapping[str, NDArray], target: torch.Tensor) -> list[Method]:
-    """Residuals and errors of each prediction against the target (E, width), float64."""
-    methods = []
-    for (title, values), (color, marker) in zip(predictions.items(), cycle(LOOKS), strict=False):
-        predicted = torch.as_tensor(values).double().reshape(target.shape)
-        arrays = task.shown(predicted), task.residuals(predicted, target), task.errors(predicted, target)
-        methods.append(Method(title, color, marker, *(array.numpy() for array in arrays)))
-    return methods
 
 
 def _varying(
@@ -150,11 +124,11 @@ def _profiles(
         heights = [2, 1] if residuals else [1]
         stack = grid[divmod(place, columns)].subgridspec(len(heights), 1, height_ratios=heights, hspace=0)
         axs = stack.subplots(sharex=True, squeeze=False)[:, 0]
-        widths = [profile(x[usable], values[usable], quantile_with_error) for values in errors]
+        widths = [profile(x[usable], values[usable], quantile) for values in errors]
         panels.profile_panel(axs[0], widths, methods)
         axs[0].set_ylabel(label)
         if residuals:
-            biases = [profile(x[usable], values[usable], mean_with_error) for values in residuals]
+            biases = [profile(x[usable], values[usable], mean) for values in residuals]
             panels.profile_panel(axs[1], biases, methods, signed=True)
             axs[1].set_ylabel(bias_label)
         axs[-1].set_xlabel(f"true {axis.label}")

@@ -1,0 +1,1 @@
+"""On which sensors the outputs of a network depend."""

@@ -1,0 +1,1 @@
+"""Pages: what is drawn with matplotlib, in one style; each file draws one kind of them, from numbers alone."""

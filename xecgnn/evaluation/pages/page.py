@@ -1,0 +1,101 @@
+"""How everything looks that is drawn: two styles, colours, pages, and files that appear when they are complete.
+
+`screen` is a white page, and a dark ground for the pictures of a training; `paper` is white for both, with larger
+letters and stronger lines, for print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
+
+from xecgnn.evaluation.config import Style
+from xecgnn.evaluation.pages.split import save_panels
+from xecgnn.output import completed, write_text
+
+__all__ = ["DASHES", "GREY", "LOOKS", "Content", "grid", "looks", "new_page", "save", "say"]
+
+Content = str | Iterable[Figure]  # of a file: a text, or pages
+
+# Colours of Okabe and Ito, distinct for the colour-blind.
+BLUE, ORANGE, GREEN, PURPLE, RED, SKY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9"
+GREY = "0.5"
+LOOKS = [(BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PURPLE, "D")]  # colour and marker, the network first
+DASHES = ["-", "--", "-.", ":"]
+PAGE = (11.7, 8.3)  # A4 landscape, inches
+DPI = 180  # of png
+
+# fonttype 42: text stays text
+WHITE: dict[str, Any] = {
+    "pdf.fonttype": 42, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
+}  # fmt: skip
+GROUND, TEXT = "#0e1117", "#e6e6e6"
+DARK: dict[str, Any] = WHITE | {
+    "figure.facecolor": GROUND, "axes.facecolor": GROUND, "savefig.facecolor": GROUND, "text.color": TEXT,
+    "axes.labelcolor": TEXT, "axes.edgecolor": "#8b949e", "xtick.color": TEXT, "ytick.color": TEXT,
+    "axes.grid": True, "grid.color": "#2b313c", "axes.axisbelow": True, "axes.titlelocation": "left",
+    "axes.formatter.limits": (-5, 6), "axes.formatter.use_mathtext": True, "legend.frameon": True,
+    "legend.facecolor": GROUND, "legend.edgecolor": GROUND, "font.size": 10,
+}  # fmt: skip
+PAPER: dict[str, Any] = WHITE | {"font.size": 11, "lines.linewidth": 2, "axes.formatter.use_mathtext": True}
+STYLES: dict[Style, dict[str, Any]] = {  # by the ending of the file
+    "screen": {".pdf": WHITE, ".png": DARK},
+    "paper": {".pdf": PAPER, ".png": PAPER},
+}
+
+
+def save(path: Path, content: Content, style: Style = "screen", panels: Path | None = None) -> list[Path]:
+    """Write a text, or figures as they come: a page each in a pdf, the only one as png.
+
+    Args:
+        path: the file.
+        content: what is in it.
+        style: how it looks.
+        panels: folder of a PDF and a CSV for each panel, where they are wanted.
+
+    Returns:
+        The files.
+    """
+    if isinstance(content, str):
+        write_text(path, content)
+        return [path]
+    files = [path]
+    with matplotlib.rc_context(STYLES[style][path.suffix]), completed(path) as part, ExitStack() as stack:
+        pdf = stack.enter_context(PdfPages(part)) if path.suffix == ".pdf" else None
+        for number, figure in enumerate(content, start=1):
+            pdf.savefig(figure) if pdf else figure.savefig(part, format="png", dpi=DPI)
+            if panels:
+                files += save_panels(figure, panels, f"{path.stem}_{number}")
+    return files
+
+
+def new_page(title: str, footer: str) -> Figure:
+    """An empty page with its title and, at the bottom, what it was drawn from."""
+    figure = Figure(figsize=PAGE, layout="constrained")
+    figure.suptitle(title, fontsize=12, x=0.01, ha="left")
+    figure.supxlabel(footer, fontsize=8, color="0.4", x=0.99, ha="right")
+    return figure
+
+
+def grid(figure: Figure, count: int, columns: int) -> list[Axes]:
+    """So many axes in rows."""
+    cells = figure.add_gridspec(-(-count // columns), columns)
+    return [figure.add_subplot(cells[divmod(place, columns)]) for place in range(count)]
+
+
+def looks(titles: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each of some methods, in their order."""
+    return dict(zip(titles, cycle(LOOKS), strict=False))
+
+
+def say(ax: Axes, text: str) -> None:
+    """Why a panel is empty."""
+    ax.text(0.5, 0.5, text, ha="center", transform=ax.transAxes)
