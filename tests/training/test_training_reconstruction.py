@@ -152,7 +152,7 @@ def test_a_frozen_encoder_stays_and_the_head_learns(workplace: Path, pretrained:
         (["--training.freeze_encoder", "true"], "training.freeze_encoder: nothing to keep"),
         (["--detector", "meg2", "--resume_from", "PRE"], "sensors, the detector has 4760"),
         (["--npho_scale", "7", "--resume_from", "PRE"], "normalization.npho_scale: the checkpoint was trained with 30"),
-        (["--model.encoder_dim", "64", "--resume_from", "PRE"], "the checkpoint has another network: encoder."),
+        (["--model.encoder_dim", "64", "--resume_from", "PRE"], "the checkpoint has another network: backbone."),
     ],
 )
 def test_misfits_of_fine_tuning_are_one_line(
