@@ -13,9 +13,9 @@ from xecgnn.training.objective import Objective, RegressionObjective
 from xecgnn.training.optimizer import build_optimizer
 from xecgnn.training.reconstruction import ReconstructionObjective
 
-# Four channels at the stem: LayerNorm over two is a step function, and tells the last bit apart.
-SMALL = {"detector": "mini", "model.encoder_dim": 128, "model.hex_dim": 16, "model.depths": [1, 1]}
-SMALL |= {"model.hex_depth": 1, "model.num_fusion_layers": 1}
+# Eight channels at the stem: LayerNorm over two or four is nearly a step, and tells the last bit apart.
+SMALL = {"detector": "mini", "model.encoder_dim": 256, "model.hex_dim": 16, "model.depths": [1, 1]}
+SMALL |= {"model.hex_depth": 1, "model.num_fusion_layers": 1, "training.optimizer": "adamw", "training.lr": 1e-4}
 
 
 def losses(detector: Detector, batch: Readings, name: str, cls: type[RunConfig], execution: str) -> torch.Tensor:
