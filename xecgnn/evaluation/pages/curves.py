@@ -33,20 +33,27 @@ class Plot(NamedTuple):
     draw: Callable[[Axes, History], None]
 
 
-def training_pictures(history: History, run_name: str) -> Iterator[tuple[str, list[Figure]]]:
+def training_pictures(history: History, run_name: str) -> Iterator[tuple[str, Iterator[Figure]]]:
     """All pictures, by the names of their files."""
-    for plot in PLOTS:
-        figure = Figure(figsize=(8, 4.8))  # margins of its own: a layout engine takes twice the time
-        figure.subplots_adjust(left=0.15, right=0.98, bottom=0.11, top=0.93)
-        _panel(figure.subplots(), plot, history)
-        yield f"{plot.name}.png", [figure]
+    yield from ((f"{plot.name}.png", _single(plot, history)) for plot in PLOTS)
+    yield f"{DASHBOARD}.png", _dashboard(history, run_name)
+
+
+def _single(plot: Plot, history: History) -> Iterator[Figure]:
+    figure = Figure(figsize=(8, 4.8))  # margins of its own: a layout engine takes twice the time
+    figure.subplots_adjust(left=0.15, right=0.98, bottom=0.11, top=0.93)
+    _panel(figure.subplots(), plot, history)
+    yield figure
+
+
+def _dashboard(history: History, run_name: str) -> Iterator[Figure]:
     figure = Figure(figsize=(17, 11))
     figure.subplots_adjust(left=0.07, right=0.99, bottom=0.05, top=0.93, wspace=0.24, hspace=0.26)
     figure.suptitle(f"Training: {run_name}", fontsize=14, x=0.01, ha="left")
     shown = [plot for plot in PLOTS if plot.name != "loss_distribution"]
     for ax, plot in zip(figure.subplots(3, 3).flat, shown, strict=True):
         _panel(ax, plot, history)
-    yield f"{DASHBOARD}.png", [figure]
+    yield figure
 
 
 def _panel(ax: Axes, plot: Plot, history: History) -> None:
