@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from xecgnn.data.batch import Readings
-from xecgnn.names import BRANCHES, FEATURES
+from xecgnn.names import BRANCHES, FEATURES, TARGETS
 
 __all__ = ["EventBuffer"]
 
@@ -25,9 +25,13 @@ class EventBuffer:
         capacity: Number of events.
         num_sensors: S.
         columns: Scalar and vector columns kept beside the readings.
+        targets: Task -> column that is its target.
     """
 
-    def __init__(self, capacity: int, num_sensors: int, columns: Sequence[str]) -> None:
+    def __init__(
+        self, capacity: int, num_sensors: int, columns: Sequence[str], targets: Mapping[str, str] = TARGETS
+    ) -> None:
+        self._targets = targets
         self._x = np.empty((capacity, num_sensors, len(FEATURES)), np.float32)
         self._columns = {name: _empty(name, capacity) for name in columns}
         self._free = np.arange(capacity)
@@ -51,7 +55,8 @@ class EventBuffer:
 
     def take(self, rows: Rows) -> Readings:
         """Copy events out and free their rows."""
-        batch = Readings.with_labels(self._x[rows], {name: values[rows] for name, values in self._columns.items()})
+        columns = {name: values[rows] for name, values in self._columns.items()}
+        batch = Readings.with_labels(self._x[rows], columns, self._targets)
         self.free(rows)
         return batch
 

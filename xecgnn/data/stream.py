@@ -15,7 +15,7 @@ from xecgnn.data.blocks import Block, Piece
 from xecgnn.data.buffer import EventBuffer
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.reader import BadFileError, FileScan, TreeReader
-from xecgnn.names import FEATURES
+from xecgnn.names import FEATURES, TARGETS
 
 __all__ = ["EventStream", "Share"]
 
@@ -66,6 +66,7 @@ class EventStream(IterableDataset[Readings]):
     ) -> None:
         self.files, self.blocks, self.num_sensors, self.columns = files, blocks, num_sensors, columns
         self.config, self.shares, self.capacity = config, shares, capacity
+        self.targets = dict(TARGETS)  # of plugins too, which a worker does not import
         self._open: OrderedDict[int, TreeReader] = OrderedDict()
 
     def __iter__(self) -> Iterator[Readings | BadFileError]:  # type: ignore[override]
@@ -89,7 +90,7 @@ class EventStream(IterableDataset[Readings]):
         # Beside the largest group there are the events of the group before that do not fill a batch.
         capacity = max(self.capacity, int(np.diff(totals, prepend=0).max()) + max(share.sizes))
         capacity = min(capacity, sum(piece.num_events for piece in unread))
-        buffer = EventBuffer(capacity, self.num_sensors, self.columns)
+        buffer = EventBuffer(capacity, self.num_sensors, self.columns, self.targets)
         read: deque[npt.NDArray[np.intp]] = deque()  # rows of the pieces in the buffer
 
         def read_next() -> None:
