@@ -1,4 +1,4 @@
-"""A picture of one's own: errors of the direction beside the depth of the first interaction.
+"""A picture of one's own: errors beside the depth of the first interaction.
 
     xecgnn-train angle.yaml --plugins examples/picture.py
     xecgnn-report artifacts/RUN --plugins examples/picture.py
@@ -17,11 +17,11 @@ from xecgnn.evaluation.runs import EvaluatedRun
 @artifact("depth of the first interaction", "predictions", "drawn")
 def depth(run: EvaluatedRun) -> Iterator[tuple[str, Content]]:
     sample = run.predictions
+    w = sample.truth["uvwTruth"][:, 2]
     for name, task in run.drawn.items():
         figure = new_page(f"{name}: each event", run.head)
-        predicted, true = sample.predictions[name][NETWORK], sample.truth[task.branch].reshape(len(sample.truth["uvwTruth"]), -1)
-        axes = figure.subplots(1, task.width, squeeze=False)[0]
-        for column, ax in enumerate(axes):
-            ax.plot(sample.truth["uvwTruth"][:, 2], predicted[:, column] - true[:, column], ".", color=BLUE)
-            ax.set(xlabel="depth w [cm]", ylabel=f"predicted - true {task.branch}[{column}]")
+        error = sample.predictions[name][NETWORK] - sample.truth[task.branch].reshape(len(w), -1)
+        for ax, values in zip(figure.subplots(1, task.width, squeeze=False)[0], error.T, strict=True):
+            ax.plot(w, values, ".", color=BLUE)
+            ax.set(xlabel="depth w [cm]", ylabel=f"predicted - true {task.branch}")
         yield f"depth_{name}.pdf", [figure]

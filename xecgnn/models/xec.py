@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
-
 from torch import Tensor, nn
 
 from xecgnn.data.batch import Readings
@@ -12,15 +10,15 @@ from xecgnn.models.config import ModelConfig
 from xecgnn.models.encoder import Encoder
 from xecgnn.models.fusion import FusionTransformer
 from xecgnn.models.head import Head
+from xecgnn.models.network import NETWORKS, Network
 from xecgnn.nn.config import NormalizationConfig
-
-if TYPE_CHECKING:
-    from xecgnn.tasks.task import Task
+from xecgnn.nn.normalizer import Normalizer
 
 __all__ = ["XECModel"]
 
 
-class XECModel(nn.Module):
+@NETWORKS.register("xecgnn")
+class XECModel(Network):
     """Face encoders -> Transformer -> one head per task.
 
     With the defaults on MEG II and the task `angle`: 27 396 490 parameters, of which 140 772 in the lattice encoder,
@@ -36,11 +34,7 @@ class XECModel(nn.Module):
     def __init__(
         self, detector: Detector, model: ModelConfig, normalization: NormalizationConfig, tasks: nn.ModuleDict
     ) -> None:
-        super().__init__()
-        if not len(tasks):
-            raise ValueError("the model has no task; enable at least one")
-        self.detector = detector
-        self.tasks = tasks
+        super().__init__(detector, model, normalization, tasks)
         self.encoder = Encoder(detector, model, normalization)
         self.fusion = FusionTransformer(model, self.encoder.token_centers)
         width = len(self.encoder.node_types) * model.encoder_dim
@@ -51,9 +45,13 @@ class XECModel(nn.Module):
             }
         )
 
-    def task(self, name: str) -> Task:
-        """The task behind one of the heads."""
-        return cast("Task", self.tasks[name])
+    @property
+    def normalizer(self) -> Normalizer:  # type: ignore[override]
+        return self.encoder.normalizer
+
+    @property
+    def backbone(self) -> tuple[nn.Module, ...]:  # type: ignore[override]
+        return self.encoder, self.fusion
 
     def forward(self, batch: Readings, message_passing: bool = False) -> dict[str, Tensor]:
         """Predictions in physical units (rad, GeV, s, cm): (B, width) per task, and `<task>_sigma` where predicted.
