@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch_geometric.data import Batch
 
-from xecgnn.data import EventArrays, build_batch
+from xecgnn.data import Events, build_batch
 
 
-def make_events(detector, count: int, seed: int = 0) -> EventArrays:
+def make_events(detector, count: int, seed: int = 0) -> Events:
     rng = np.random.default_rng(seed)
-    return EventArrays(
+    return Events(
         {
             "npho": rng.random((count, detector.num_sensors)) * 1e3,
             "relative_time": rng.random((count, detector.num_sensors)) * 1e-7,
@@ -123,6 +123,6 @@ def test_meg2_outer_face_takes_its_ids_from_two_ranges(meg2):
 
 def test_wrong_events(mini, events):
     with pytest.raises(ValueError, match="no column 'relative_time'; columns: npho"):
-        build_batch(mini, EventArrays({"npho": events.npho}))
+        build_batch(mini, Events({"npho": events.npho}))
     with pytest.raises(ValueError, match="npho has 3 sensors, detector 'mini' has"):
-        build_batch(mini, EventArrays({"npho": np.zeros((1, 3)), "relative_time": np.zeros((1, 3))}))
+        build_batch(mini, Events({"npho": np.zeros((1, 3)), "relative_time": np.zeros((1, 3))}))

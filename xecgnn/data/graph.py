@@ -15,14 +15,14 @@ from torch import Tensor
 from torch_geometric.data import Batch, HeteroData
 
 from xecgnn.data.batch import Readings
-from xecgnn.data.events import EventArrays
+from xecgnn.data.events import Events
 from xecgnn.detector import Detector
 from xecgnn.names import SEAM, EdgeType
 
 __all__ = ["build_batch"]
 
 
-def build_batch(detector: Detector, events: EventArrays, edges: bool = True) -> HeteroData:
+def build_batch(detector: Detector, events: Events, edges: bool = True) -> HeteroData:
     """B events as one PyG batch of heterogeneous graphs.
 
     Args:
