@@ -9,12 +9,11 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from xecgnn.cli.command import command
-from xecgnn.config import check_format
 from xecgnn.evaluation.config import Style
 from xecgnn.plugins import PluginSettings, check_plugins
 from xecgnn.settings import read_yaml
 
-__all__ = ["ReportConfig", "main", "report_folder"]
+__all__ = ["ReportConfig", "main"]
 
 log = logging.getLogger("xecgnn.report")
 
@@ -35,30 +34,24 @@ class ReportConfig(PluginSettings):
 )
 def main(config: ReportConfig) -> None:
     """Entry point of `xecgnn-report`."""
-    for folder in config.runs:
-        file = folder / "config.yaml"
-        run = read_yaml(file) if file.is_file() else {}
-        if "training" not in run:
-            raise ValueError(f"{folder} is not the folder of a run: no settings of a training in {file}")
-        check_format(run, folder)
-        check_plugins(run.get("plugins", []), folder)
-    for folder in config.runs:
-        report_folder(folder, config.style, config.panels)
-
-
-def report_folder(folder: Path, style: Style = "screen", panels: bool = False) -> None:
-    """Draw what the folder of a run has data for; what is missing is told in a line of the log."""
     from xecgnn.evaluation.report import report
     from xecgnn.evaluation.runs import EvaluatedRun, open_run
 
-    run = open_run(folder)
-    if not isinstance(run, EvaluatedRun):
-        data = ", ".join(path.name for path in sorted(folder.iterdir()) if path.suffix in (".csv", ".root"))
-        log.info("%s predicts sensors: only its training is drawn again; its data: %s", folder, data or "none")
-    found = report(run, style, panels)
-    if found.table:
-        log.info("%s\n\n%s\n", folder, found.table)
-    log.info("%s", "\n".join(f"  {path}" for path in found.files))
+    for folder in config.runs:
+        file = folder / "config.yaml"
+        if not file.is_file() or "training" not in read_yaml(file):
+            raise ValueError(f"{folder} is not the folder of a run: no settings of a training in {file}")
+    runs = [open_run(folder) for folder in config.runs]
+    for run in runs:
+        check_plugins(run.settings.get("plugins", []), run.path)
+    for run in runs:
+        if not isinstance(run, EvaluatedRun):
+            data = ", ".join(path.name for path in sorted(run.path.iterdir()) if path.suffix in (".csv", ".root"))
+            log.info("%s predicts sensors: only its training is drawn again; its data: %s", run.path, data or "none")
+        found = report(run, config.style, config.panels)
+        if found.table:
+            log.info("%s\n\n%s\n", run.path, found.table)
+        log.info("%s", "\n".join(f"  {path}" for path in found.files))
 
 
 if __name__ == "__main__":

@@ -44,10 +44,12 @@ class Readings:
         return cls.with_labels(x, events.columns)
 
     @classmethod
-    def with_labels(cls, x: np.ndarray, columns: Mapping[str, np.ndarray]) -> Readings:
+    def with_labels(
+        cls, x: np.ndarray, columns: Mapping[str, np.ndarray], targets: Mapping[str, str] = TARGETS
+    ) -> Readings:
         """Readings (B, S, 2), which are not copied, with the targets and numbers among the columns of these events."""
         y = {}
-        for task, branch in TARGETS.items():
+        for task, branch in targets.items():
             if branch in columns:
                 values = columns[branch]
                 is_class = np.issubdtype(values.dtype, np.integer)

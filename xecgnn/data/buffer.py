@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from xecgnn.data.batch import Readings
-from xecgnn.names import FEATURES, SCHEMA
+from xecgnn.names import FEATURES, TARGETS
+from xecgnn.schema import Column
 
 __all__ = ["EventBuffer"]
 
@@ -25,11 +26,15 @@ class EventBuffer:
         capacity: Number of events.
         num_sensors: S.
         columns: Scalar and vector columns kept beside the readings.
+        targets: Task -> column that is its target.
     """
 
-    def __init__(self, capacity: int, num_sensors: int, columns: Sequence[str]) -> None:
+    def __init__(
+        self, capacity: int, num_sensors: int, columns: Sequence[Column], targets: Mapping[str, str] = TARGETS
+    ) -> None:
+        self._targets = targets
         self._x = np.empty((capacity, num_sensors, len(FEATURES)), np.float32)
-        self._columns = {name: _empty(name, capacity) for name in columns}
+        self._columns = {column.name: _empty(column, capacity) for column in columns}
         self._free = np.arange(capacity)
 
     @property
@@ -51,7 +56,8 @@ class EventBuffer:
 
     def take(self, rows: Rows) -> Readings:
         """Copy events out and free their rows."""
-        batch = Readings.with_labels(self._x[rows], {name: values[rows] for name, values in self._columns.items()})
+        columns = {name: values[rows] for name, values in self._columns.items()}
+        batch = Readings.with_labels(self._x[rows], columns, self._targets)
         self.free(rows)
         return batch
 
@@ -60,6 +66,5 @@ class EventBuffer:
         self._free = np.concatenate([self._free, rows])
 
 
-def _empty(name: str, capacity: int) -> np.ndarray:
-    column = SCHEMA[name]
+def _empty(column: Column, capacity: int) -> np.ndarray:
     return np.empty(capacity if column.width == 1 else (capacity, column.width), column.dtype)

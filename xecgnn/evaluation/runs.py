@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from xecgnn.config import FORMAT
+from xecgnn.config import check_format
 from xecgnn.evaluation.ranking import penalty
 from xecgnn.settings import flattened, read_yaml, validated
 
@@ -49,8 +49,7 @@ class RunFolder:
         self.path = Path(path)
         self.settings: Mapping[str, Any] = read_yaml(self.path / SETTINGS) if settings is None else settings
         self.name: str = self.settings.get("run_name") or self.path.resolve().name
-        if self.settings.get("format", FORMAT) != FORMAT:
-            raise ValueError(f"{path}: a run of format {self.settings['format']}, allowed: {FORMAT}; use its xecgnn")
+        check_format(self.settings, path)
 
     def file(self, what: str) -> Path:
         """A file by its key in FILES."""

@@ -81,15 +81,20 @@ def _panels(figure: Figure) -> list[list[Axes]]:
 
 
 def _points(artist: Any) -> Iterator[Point]:
-    if isinstance(artist, ErrorbarContainer):
+    if isinstance(artist, ErrorbarContainer) and artist.lines[0]:  # else those of bars
         x, y = map(np.asarray, artist.lines[0].get_data())
         ends = [np.array(bars.get_segments()) for bars in artist.lines[2]]  # [n, 2, 2] each
         x_ends = ends[0][..., 0] if artist.has_xerr else np.stack([x, x], 1)
         y_ends = ends[-1][..., 1] if artist.has_yerr else np.stack([y, y], 1)
         yield from ((x[i], *x_ends[i], y[i], *y_ends[i], "") for i in range(len(x)))
     elif isinstance(artist, BarContainer):
-        for bar in artist:
-            yield _cell(bar.get_bbox().get_points(), "")
+        ends = artist.errorbar.lines[2][0].get_segments() if artist.errorbar else [np.full((2, 2), "")] * len(artist)
+        for bar, error in zip(artist, ends, strict=True):
+            (left, low), (right, high) = bar.get_bbox().get_points()
+            if artist.orientation == "horizontal":
+                yield bar.get_width(), *error[:, 0], (low + high) / 2, low, high, ""
+            else:
+                yield (left + right) / 2, left, right, bar.get_height(), *error[:, 1], ""
     elif isinstance(artist, StepPatch) and not artist.get_fill():
         values, edges = map(np.asarray, artist.get_data()[:2])
         for value, low, high in zip(values, edges, edges[1:], strict=False):
