@@ -11,6 +11,7 @@ _PUBLIC = {
     "load_detector": "detector",
     "EventArrays": "data",
     "read_events": "data",
+    "Readings": "data",
     "build_batch": "models",
     "simulate_events": "simulation",
     "load_config": "config",
