@@ -25,8 +25,8 @@ import numpy as np
 import torch
 
 from xecgnn.config import InpaintConfig, TrainConfig
-from xecgnn.data import EventArrays, Readings, TreeWriter
-from xecgnn.data.writer import layout_of
+from xecgnn.data import Events, Readings
+from xecgnn.data import write as write_events
 from xecgnn.detector import load_detector
 from xecgnn.inference import FillConfig, InferConfig, fill_file, load_predictor, predict_files
 from xecgnn.names import FEATURES
@@ -41,11 +41,8 @@ COLUMNS = (*FEATURES, "emiAng", "energyTruth", "run", "event")
 DEAD = range(0, 4760, 50)  # 2 %
 
 
-def write(path: Path, events: EventArrays, num_events: int) -> Path:
-    columns = {name: events[name] for name in COLUMNS}
-    with TreeWriter(path, layout_of(columns), "lz4") as writer:
-        for _ in range(num_events // len(events)):
-            writer.write(columns)
+def write(path: Path, events: Events, num_events: int) -> Path:
+    write_events([events.select(*COLUMNS)] * (num_events // len(events)), path, compression="lz4")
     return path
 
 
@@ -81,7 +78,7 @@ def bare_fill(path: Path) -> Callable[[np.ndarray, np.ndarray], Any]:
     return call
 
 
-def run_bare(call: Callable[[np.ndarray, np.ndarray], Any], events: EventArrays, num_events: int) -> None:
+def run_bare(call: Callable[[np.ndarray, np.ndarray], Any], events: Events, num_events: int) -> None:
     for _ in range(num_events // len(events)):
         for start in range(0, len(events), BATCH):
             call(*(events[name][start : start + BATCH] for name in FEATURES))

@@ -21,9 +21,10 @@ from typing import Any
 
 import uproot
 
-from xecgnn.data import DataConfig, EventArrays, EventLoader, TreeWriter
+from xecgnn.data import DataConfig, EventLoader, Events
+from xecgnn.data import write as write_events
 from xecgnn.detector import load_detector
-from xecgnn.names import BRANCHES, FEATURES, IDENTIFIERS
+from xecgnn.names import FEATURES, IDENTIFIERS
 from xecgnn.simulation import simulate_events
 
 TRUTH = ("emiAng", "energyTruth")
@@ -31,12 +32,8 @@ COLUMNS = (*FEATURES, *TRUTH, *IDENTIFIERS)
 SIMULATED = 500  # events that are simulated, and repeated: a basket holds no more
 
 
-def write(path: Path, events: EventArrays, num_events: int, compression: str) -> None:
-    columns = {name: events[name] for name in COLUMNS}
-    layout = {name: (BRANCHES[name].dtype, 1 if v.ndim == 1 else v.shape[1]) for name, v in columns.items()}
-    with TreeWriter(path, layout, compression) as writer:
-        for _ in range(num_events // len(events)):
-            writer.write(columns)
+def write(path: Path, events: Events, num_events: int, compression: str) -> None:
+    write_events([events.select(*COLUMNS)] * (num_events // len(events)), path, compression=compression)
 
 
 def make_bare(path: Path) -> Callable[[], int]:

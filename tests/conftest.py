@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from xecgnn.data import EventArrays
+from xecgnn.data import Events
 from xecgnn.detector import Detector, load_detector
 from xecgnn.simulation import SimulationConfig, simulate_events, write_simulation
 
@@ -25,7 +25,7 @@ def meg2() -> Detector:
 
 
 @pytest.fixture(scope="session")
-def mini_events(mini: Detector) -> EventArrays:
+def mini_events(mini: Detector) -> Events:
     """64 simulated photons in the small detector."""
     return simulate_events(mini, 64, seed=1)
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from xecgnn.config import TrainConfig
-from xecgnn.data import EventArrays
+from xecgnn.data import Events
 from xecgnn.detector import Detector
 from xecgnn.export import OnnxPredictor, RawModel
 from xecgnn.export.metadata import describe
@@ -66,7 +66,7 @@ def model(mini: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def readings(mini_events: EventArrays) -> tuple[NDArray, NDArray]:
+def readings(mini_events: Events) -> tuple[NDArray, NDArray]:
     """npho and relative_time (8, S), with both kinds of invalid reading."""
     npho, time = mini_events.npho[:8].copy(), mini_events.relative_time[:8].copy()
     npho[0, :5], time[0, :5] = INVALID_VALUE, INVALID_VALUE

@@ -9,14 +9,15 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Detector": "detector",
     "load_detector": "detector",
-    "EventArrays": "data",
-    "read_events": "data",
+    "Events": "data",
     "Readings": "data",
     "build_batch": "models",
     "simulate_events": "simulation",
     "load_config": "config",
     "build_model": "training.kinds",
     "load_model": "training",
+    "load_predictor": "inference",
+    "predict": "inference",
 }
 
 __all__ = ["__version__", *_PUBLIC]

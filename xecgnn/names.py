@@ -5,7 +5,9 @@ Sizes: E events, B batch, S sensors of the detector, N sensors of a face. True i
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
+
+from xecgnn.schema import SENSOR, Column, Schema
 
 EdgeType = tuple[str, str, str]  # (source node type, relation, target node type)
 
@@ -17,7 +19,8 @@ RELATIVE_NPHO = "relative_npho"
 TIME = "time"
 RELATIVE_TIME = "relative_time"
 FEATURES = (NPHO, RELATIVE_TIME)  # the two columns of `x`, as read
-SENSOR = -1  # stands for "number of sensors" in Branch.width
+MASKED, FILLED = "masked", "filled"
+LOSS = "loss"
 
 # A value above this limit, or NaN, is invalid; writers put INVALID_VALUE.
 INVALID_LIMIT = 9e9
@@ -34,36 +37,31 @@ STEM = "stem"  # 4 x 4 window from a first level to level 1
 WINDOW = "window"  # 7 x 7 neighbourhood inside a level
 DOWN = "down"  # 2 x 2 nodes to one of level 2
 
+SCHEMA = Schema()
+SCHEMA.declare(
+    Column(NPHO, "reading", "float32", SENSOR, "photons", "photo-electrons / detection efficiency"),
+    Column(RELATIVE_NPHO, "reading", "float32", SENSOR, "", "npho / largest valid npho of the event"),
+    Column(TIME, "reading", "float32", SENSOR, "s", "sensor time"),
+    Column(RELATIVE_TIME, "reading", "float32", SENSOR, "s", "time - earliest valid time of the event"),
+    Column("emiAng", "truth", "float32", 2, "rad", "theta, phi of the emission direction"),
+    Column("emiVec", "truth", "float32", 3, "", "emission direction as a unit vector"),
+    Column("energyTruth", "truth", "float32", 1, "GeV", "photon energy"),
+    Column("edepTruth", "truth", "float32", 1, "GeV", "energy that the photon left in the xenon"),
+    Column("centroidTruth", "truth", "float32", 3, "cm", "x, y, z of the centroid of that energy"),
+    Column("timeTruth", "truth", "float32", 1, "s", "time of the first interaction, on the zero of relative_time"),
+    Column("uvwTruth", "truth", "float32", 3, "cm", "first interaction point in detector coordinates"),
+    Column("xyzTruth", "truth", "float32", 3, "cm", "first interaction point"),
+    Column("xyzVTX", "truth", "float32", 3, "cm", "origin of the photon"),
+    Column("n_gamma", "truth", "int32", 1, "", "number of photons in the event, 0 to 4"),
+    Column("run", "identifier", "int64", 1, "", "run number"),
+    Column("event", "identifier", "int64", 1, "", "event number"),
+    Column(MASKED, "mask", "bool", SENSOR, "", "hidden from the network, to be reconstructed"),
+    Column(FILLED, "mask", "bool", SENSOR, "", "the readings are predictions"),
+    Column(LOSS, "other", "float32", 1, "", "loss of the event"),
+)
+"""What our columns are. Files may have others: who gives one a meaning declares it, `SCHEMA.declare(Column(...))`."""
 
-class Branch(NamedTuple):
-    """One branch of the tree: values per event (SENSOR = one per sensor), type, unit, meaning."""
-
-    width: int
-    dtype: str
-    unit: str
-    meaning: str
-
-
-BRANCHES: dict[str, Branch] = {
-    NPHO: Branch(SENSOR, "float32", "photons", "photo-electrons / detection efficiency"),
-    RELATIVE_NPHO: Branch(SENSOR, "float32", "", "npho / largest valid npho of the event"),
-    TIME: Branch(SENSOR, "float32", "s", "sensor time"),
-    RELATIVE_TIME: Branch(SENSOR, "float32", "s", "time - earliest valid time of the event"),
-    "emiAng": Branch(2, "float32", "rad", "theta, phi of the emission direction"),
-    "emiVec": Branch(3, "float32", "", "emission direction as a unit vector"),
-    "energyTruth": Branch(1, "float32", "GeV", "photon energy"),
-    "edepTruth": Branch(1, "float32", "GeV", "energy that the photon left in the xenon"),
-    "centroidTruth": Branch(3, "float32", "cm", "x, y, z of the centroid of that energy"),
-    "timeTruth": Branch(1, "float32", "s", "time of the first interaction, on the zero of relative_time"),
-    "uvwTruth": Branch(3, "float32", "cm", "first interaction point in detector coordinates"),
-    "xyzTruth": Branch(3, "float32", "cm", "first interaction point"),
-    "xyzVTX": Branch(3, "float32", "cm", "origin of the photon"),
-    "n_gamma": Branch(1, "int32", "", "number of photons in the event, 0 to 4"),
-    "run": Branch(1, "int32", "", "run number"),
-    "event": Branch(1, "int32", "", "event number"),
-}
-
-IDENTIFIERS = ("run", "event")
+IDENTIFIERS = SCHEMA.names("identifier")
 
 # Task -> truth branch: the keys of `batch.y`.
 TARGETS: dict[str, str] = {

@@ -9,8 +9,7 @@ import pytest
 from matplotlib.image import imread
 
 from xecgnn.cli.display import main
-from xecgnn.data import read_events
-from xecgnn.evaluation.predictions import write_root
+from xecgnn.data import Events, write
 
 Run = Callable[..., str]
 
@@ -35,10 +34,10 @@ def run(mini_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
 @pytest.fixture
 def predictions(mini_files: Path, tmp_path: Path) -> Path:
-    events = read_events(mini_files / "data/val/a.root")
+    events = Events.read(mini_files / "data/val/a.root")
     energy = events.energyTruth * np.linspace(1, 1.5, len(events), dtype=np.float32)
     columns = {name: events[name] for name in ("run", "event", "energyTruth")}
-    write_root(tmp_path / "predictions.root", columns | {"pred_energyTruth": energy})
+    write(Events(columns | {"pred_energyTruth": energy}), tmp_path / "predictions.root")
     return tmp_path / "predictions.root"
 
 

@@ -12,7 +12,7 @@ from xecgnn.cli.check import CheckConfig
 from xecgnn.cli.check import main as check
 from xecgnn.cli.validate import ValidateConfig
 from xecgnn.cli.validate import main as validate
-from xecgnn.data import TreeWriter
+from xecgnn.data import Events, write
 
 
 @pytest.fixture
@@ -22,10 +22,7 @@ def predictions(tmp_path: Path) -> Path:
     columns = {"run": np.full(200, 1), "event": np.arange(200), "energyTruth": true, "EGamma": true * 1.05}
     columns["pred_energyTruth"] = true * rng.normal(1, 0.02, 200)
     path = tmp_path / "out.root"
-    with TreeWriter(
-        path, {k: ("int32" if v.dtype.kind == "i" else "float32", 1) for k, v in columns.items()}
-    ) as writer:
-        writer.write(columns)
+    write(Events(columns), path)
     return path
 
 

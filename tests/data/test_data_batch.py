@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from xecgnn.data import EventArrays, Readings
+from xecgnn.data import Events, Readings
 
 
 @pytest.fixture
-def events() -> EventArrays:
+def events() -> Events:
     rng = np.random.default_rng(0)
-    return EventArrays(
+    return Events(
         {
             "npho": rng.random((4, 7)) * 1e3,
             "relative_time": rng.random((4, 7)) * 1e-7,
@@ -25,7 +25,7 @@ def events() -> EventArrays:
     )
 
 
-def test_readings_stand_at_their_sensor(events: EventArrays) -> None:
+def test_readings_stand_at_their_sensor(events: Events) -> None:
     batch = Readings.of(events)
     assert len(batch) == 4
     assert batch.x.dtype == torch.float32
@@ -33,7 +33,7 @@ def test_readings_stand_at_their_sensor(events: EventArrays) -> None:
     np.testing.assert_array_equal(batch.x[..., 1], events.relative_time)
 
 
-def test_targets_by_task(events: EventArrays) -> None:
+def test_targets_by_task(events: Events) -> None:
     batch = Readings.of(events)
     assert {task: (tuple(y.shape), y.dtype) for task, y in batch.y.items()} == {
         "angle": ((4, 2), torch.float32),
@@ -42,11 +42,11 @@ def test_targets_by_task(events: EventArrays) -> None:
     }
     assert {name: ids.tolist() for name, ids in batch.identifiers.items()} == {"run": [7] * 4, "event": [0, 1, 2, 3]}
     assert {ids.dtype for ids in batch.identifiers.values()} == {torch.int64}
-    readings = EventArrays({name: events[name] for name in ("npho", "relative_time")})
+    readings = Events({name: events[name] for name in ("npho", "relative_time")})
     assert (Readings.of(readings).y, Readings.of(readings).identifiers) == ({}, {})
 
 
-def test_it_travels(events: EventArrays) -> None:
+def test_it_travels(events: Events) -> None:
     batch = Readings.of(events)
     copied, moved = pickle.loads(pickle.dumps(batch)), batch.to("meta")
     assert torch.equal(copied.x, batch.x)
@@ -58,7 +58,7 @@ def test_it_travels(events: EventArrays) -> None:
     assert not batch.x.is_meta
 
 
-def test_no_memory_is_shared_with_the_events(events: EventArrays) -> None:
+def test_no_memory_is_shared_with_the_events(events: Events) -> None:
     batch = Readings.of(events)
     before = {name: values.copy() for name, values in events.columns.items()}
     for values in (batch.x, *batch.y.values(), batch.event):
@@ -67,6 +67,6 @@ def test_no_memory_is_shared_with_the_events(events: EventArrays) -> None:
         np.testing.assert_array_equal(events[name], values)
 
 
-def test_events_without_readings(events: EventArrays) -> None:
+def test_events_without_readings(events: Events) -> None:
     with pytest.raises(ValueError, match="no column 'relative_time'; columns: npho"):
-        Readings.of(EventArrays({"npho": events.npho}))
+        Readings.of(Events({"npho": events.npho}))

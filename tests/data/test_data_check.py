@@ -12,13 +12,15 @@ import pytest
 import uproot
 
 from xecgnn.cli.check import main
-from xecgnn.data import EventArrays, TreeWriter, read_events
+from xecgnn.data import Events
+from xecgnn.data import write as write_events
 from xecgnn.data.check import CheckReport, check_files
 from xecgnn.data.check_sensors import MIN_EVENTS, SensorTotals
 from xecgnn.data.check_units import guess_units
 from xecgnn.data.dead_channels import read_dead_channels
 from xecgnn.detector import Detector
-from xecgnn.names import BRANCHES, INVALID_VALUE, SENSOR
+from xecgnn.names import INVALID_VALUE, SCHEMA
+from xecgnn.schema import SENSOR, Schema
 from xecgnn.simulation import simulate_events
 
 DOCS = Path(__file__).parents[2] / "docs" / "data_format.md"
@@ -27,20 +29,18 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def events(mini: Detector) -> EventArrays:
+def events(mini: Detector) -> Events:
     return simulate_events(mini, 300, seed=5)
 
 
 @pytest.fixture
-def write(tmp_path: Path, events: EventArrays) -> Write:
+def write(tmp_path: Path, events: Events) -> Write:
     """Writes the events, changed by `change(columns)`; None removes a column."""
 
     def written(change: Callable[[Columns], None] = lambda columns: None, name: str = "a.root") -> Path:
         columns = {key: events[key].copy() for key in events.fields}
         change(columns)
-        layout = {key: (str(v.dtype), 1 if v.ndim == 1 else v.shape[1]) for key, v in columns.items()}
-        with TreeWriter(tmp_path / name, layout) as writer:
-            writer.write(columns)
+        write_events(Events(columns, Schema()), tmp_path / name)
         return tmp_path / name
 
     return written
@@ -57,7 +57,7 @@ def test_a_simulated_file_has_no_problem(mini: Detector, write: Write) -> None:
     assert report.text.endswith("no problems\nusable\n")
     units = report.facts["files"][str(write())]["units"]
     for name in ("npho", "relative_time", "emiAng", "energyTruth", "timeTruth", "uvwTruth", "xyzTruth"):
-        assert units[name] == BRANCHES[name].unit
+        assert units[name] == SCHEMA[name].unit
     assert report.facts["sensors"]["events"] == 300
     json.dumps(report.as_dict(), allow_nan=False)
 
@@ -84,7 +84,7 @@ def test_dead_flaky_and_hot_sensors_are_found(mini: Detector, write: Write, tmp_
         assert text in texts(report, "warning")
 
 
-def test_sensors_are_judged_over_all_portions_and_files(mini: Detector, events: EventArrays) -> None:
+def test_sensors_are_judged_over_all_portions_and_files(mini: Detector, events: Events) -> None:
     npho, time = events.npho.copy(), events.relative_time
     npho[:150, 11] = INVALID_VALUE
     npho[150:, 12] = INVALID_VALUE
@@ -97,7 +97,7 @@ def test_sensors_are_judged_over_all_portions_and_files(mini: Detector, events: 
     assert len(parts.dead) == len(whole.dead) == 0
 
 
-def test_the_brightest_spot_is_not_hot(mini: Detector, events: EventArrays) -> None:
+def test_the_brightest_spot_is_not_hot(mini: Detector, events: Events) -> None:
     npho = events.npho.copy()
     npho[0] *= 1000.0  # one event outshines the rest
     totals = SensorTotals(mini.num_sensors)
@@ -105,7 +105,7 @@ def test_the_brightest_spot_is_not_hot(mini: Detector, events: EventArrays) -> N
     assert totals.hot(mini) == {}
 
 
-def test_few_events_are_not_judged(mini: Detector, events: EventArrays) -> None:
+def test_few_events_are_not_judged(mini: Detector, events: Events) -> None:
     totals = SensorTotals(mini.num_sensors)
     npho = np.zeros_like(events.npho[: MIN_EVENTS - 1])
     npho[:, 5] = 1e5
@@ -186,7 +186,7 @@ def test_jagged_branches_and_broken_files_are_problems(mini: Detector, write: Wr
     assert report.totals.num_events == 300
 
 
-def test_small_baskets_are_noticed(mini: Detector, events: EventArrays, tmp_path: Path) -> None:
+def test_small_baskets_are_noticed(mini: Detector, events: Events, tmp_path: Path) -> None:
     with uproot.recreate(tmp_path / "small.root", compression=uproot.ZLIB(1)) as file:
         file.mktree("tree", {name: np.dtype((events[name].dtype, events[name].shape[1:])) for name in events.fields})
         for start in range(60):
@@ -219,11 +219,9 @@ def test_memory_does_not_grow_with_the_file(mini: Detector, tmp_path: Path) -> N
     rng = np.random.default_rng(0)
     for count in (2_000, 16_000):
         path = tmp_path / f"{count}.root"
-        layout = {"npho": ("float32", 212), "relative_time": ("float32", 212)}
-        with TreeWriter(path, layout, "none") as writer:
-            for _ in range(0, count, 1000):
-                values = rng.random((1000, 212), np.float32) * 100
-                writer.write({"npho": values, "relative_time": values * np.float32(1e-9)})
+        portions = (rng.random((1000, 212), np.float32) * 100 for _ in range(0, count, 1000))
+        events = (Events({"npho": npho, "relative_time": npho * np.float32(1e-9)}) for npho in portions)
+        write_events(events, path, compression="none")
         tracemalloc.start()
         check_files(path, mini)
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -257,9 +255,10 @@ def test_the_command(mini: Detector, write: Write, tmp_path: Path, capsys: pytes
 def test_the_tables_of_the_documentation_are_those_of_the_package(meg2: Detector) -> None:
     text = DOCS.read_text()
     rows = []
-    for name, branch in BRANCHES.items():
-        width = "one per sensor" if branch.width == SENSOR else branch.width
-        rows.append(f"| `{name}` | {width} | {branch.dtype} | {branch.unit} | {branch.meaning} |")
+    for name in SCHEMA.names("reading", "truth", "identifier"):
+        column = SCHEMA[name]
+        width = "one per sensor" if column.width == SENSOR else column.width
+        rows.append(f"| `{name}` | {width} | {column.dtype} | {column.unit} | {column.meaning} |")
     assert "\n".join(rows) in text
     assert meg2.summary() in text
 
@@ -269,8 +268,8 @@ def test_the_code_of_the_documentation_runs(meg2: Detector, tmp_path: Path, monk
     for block in re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL):
         exec(compile(block, DOCS.name, "exec"), {})
     assert sorted(os.listdir()) == ["from_python.root", "rewritten.root"]
-    assert read_events("rewritten.root", branches=["npho", "emiAng", "event"]) == read_events(
-        "from_python.root", branches=["npho", "emiAng", "event"]
+    assert Events.read("rewritten.root", columns=["npho", "emiAng", "event"]) == Events.read(
+        "from_python.root", columns=["npho", "emiAng", "event"]
     )
     report = check_files("from_python.root", meg2)
     assert report.usable

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import torch
 
-from xecgnn.data import BadFileError, DataConfig, EventLoader, TreeWriter
+from xecgnn.data import BadFileError, DataConfig, EventLoader, Events, write
 from xecgnn.data.reader import TreeReader
 
 COUNTS = (700, 51, 450)
@@ -29,18 +29,14 @@ def folder(tmp_path_factory, mini):
         events = np.arange(first, first + count)
         npho = np.zeros((count, mini.num_sensors), np.float32) + np.arange(mini.num_sensors, dtype=np.float32) / 1000
         npho += events[:, None]
-        layout = dict.fromkeys(("npho", "relative_time"), ("float32", mini.num_sensors))
-        layout |= {"emiAng": ("float32", 2), "uvwTruth": ("float32", 3), "event": ("int32", 1)}
-        with TreeWriter(path / f"{number}.root", layout, "zlib") as writer:
-            writer.write(
-                {
-                    "npho": npho,
-                    "relative_time": -npho,
-                    "emiAng": np.stack([events, -events], 1).astype(np.float32),
-                    "uvwTruth": np.stack([events % 40, 0 * events, 0 * events], 1).astype(np.float32),
-                    "event": events.astype(np.int32),
-                }
-            )
+        columns = {
+            "npho": npho,
+            "relative_time": -npho,
+            "emiAng": np.stack([events, -events], 1),
+            "uvwTruth": np.stack([events % 40, 0 * events, 0 * events], 1),
+            "event": events,
+        }
+        write(Events(columns), path / f"{number}.root", compression="zlib")
         first += count
     return path
 

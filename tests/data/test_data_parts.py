@@ -6,27 +6,27 @@ import numpy as np
 import pytest
 import uproot
 
-from xecgnn.data.parts import PartFiles, read_portions
+from xecgnn.data import Events
+from xecgnn.data.parts import PartFiles, stored_events
 
-LAYOUT = {"x": ("<f4", 3), "n": ("<i4", 1)}
 JOB = {"model": "abc", "batch": "32"}
 
 
-def columns(first: int, count: int) -> dict[str, np.ndarray]:
+def events(first: int, count: int) -> Events:
     n = np.arange(first, first + count, dtype=np.int32)
-    return {"x": np.stack([n, -n, n / 3], 1).astype(np.float32), "n": n}
+    return Events({"x": np.stack([n, -n, n / 3], 1).astype(np.float32), "n": n})
 
 
 def write(parts: PartFiles, number: int, first: int, count: int) -> None:
     with parts.write(number) as writer:
-        writer.write(columns(first, count))
+        writer.write(events(first, count))
 
 
 def stop_after_one_part(output: Path) -> None:
-    with PartFiles(output, LAYOUT, JOB) as parts:
+    with PartFiles(output, JOB) as parts:
         write(parts, 0, 0, 700)
         with parts.write(1) as writer:
-            writer.write(columns(700, 600))
+            writer.write(events(700, 600))
             raise KeyboardInterrupt
 
 
@@ -39,12 +39,12 @@ def test_parts_of_two_runs_become_one_file(tmp_path):
         "lock",
         "part-00000000.root",
     ]
-    with PartFiles(output, LAYOUT, JOB) as parts:
+    with PartFiles(output, JOB) as parts:
         assert [parts.done(number) for number in range(3)] == [True, False, False]
         write(parts, 1, 700, 600)
         write(parts, 2, 1300, 1)
-        merged, events = parts.merge({"model": "abc"})
-        assert events == 1301
+        merged, total = parts.merge({"model": "abc"})
+        assert total == 1301
         assert not output.exists()
         parts.publish(merged)
     assert list(tmp_path.iterdir()) == [output]
@@ -52,11 +52,11 @@ def test_parts_of_two_runs_become_one_file(tmp_path):
         assert str(file["model"]) == "abc"
         assert file["tree"]["x"].typename == "float[3]"
         assert len(file["tree"]["x"].entry_offsets) == 4  # as if written in one go: baskets of 500
-        for name, values in columns(0, 1301).items():
+        for name, values in events(0, 1301).columns.items():
             np.testing.assert_array_equal(file["tree"][name].array(library="np"), values)
-    portions = list(read_portions(output))
-    assert [len(portion["n"]) for portion in portions] == [500, 500, 301]
-    np.testing.assert_array_equal(np.concatenate([portion["x"] for portion in portions]), columns(0, 1301)["x"])
+    portions = list(stored_events(output))
+    assert [len(portion) for portion in portions] == [500, 500, 301]
+    assert Events.concatenate(portions) == events(0, 1301)
 
 
 @pytest.mark.parametrize(
@@ -73,11 +73,11 @@ def test_another_job_does_not_go_on_with_these_parts(tmp_path, job, difference):
         stop_after_one_part(output)
     with (
         pytest.raises(ValueError, match=f"out.root.parts was begun with {difference}; ") as error,
-        PartFiles(output, LAYOUT, job),
+        PartFiles(output, job),
     ):
         pass
     assert "\n" not in str(error.value)
-    with PartFiles(output, LAYOUT, JOB) as parts:
+    with PartFiles(output, JOB) as parts:
         assert parts.done(0)
 
 
@@ -85,8 +85,8 @@ def test_a_folder_without_a_complete_part_is_removed(tmp_path):
     output = tmp_path / "deep" / "out.root"
 
     def fail() -> None:
-        with PartFiles(output, LAYOUT, JOB) as parts, parts.write(0) as writer:
-            writer.write(columns(0, 3))
+        with PartFiles(output, JOB) as parts, parts.write(0) as writer:
+            writer.write(events(0, 3))
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -96,11 +96,11 @@ def test_a_folder_without_a_complete_part_is_removed(tmp_path):
 
 def test_only_one_job_at_a_time(tmp_path):
     output = tmp_path / "out.root"
-    with PartFiles(output, LAYOUT, JOB) as parts:
+    with PartFiles(output, JOB) as parts:
         write(parts, 0, 0, 3)
         with (
             pytest.raises(ValueError, match=r"out\.root is being written by another process"),
-            PartFiles(output, LAYOUT, JOB),
+            PartFiles(output, JOB),
         ):
             pass
         assert parts.done(0)
@@ -110,12 +110,12 @@ def test_an_existing_output_is_kept(tmp_path):
     output = tmp_path / "out.root"
     with pytest.raises(KeyboardInterrupt):
         stop_after_one_part(output)
-    with PartFiles(output, LAYOUT, JOB) as parts:
+    with PartFiles(output, JOB) as parts:
         merged, _ = parts.merge({})
         output.write_text("of somebody else")
         with pytest.raises(FileExistsError, match=r"out\.root exists"):
             parts.publish(merged)
-    with pytest.raises(FileExistsError, match=r"out\.root exists"), PartFiles(output, LAYOUT, JOB):
+    with pytest.raises(FileExistsError, match=r"out\.root exists"), PartFiles(output, JOB):
         pass
     assert output.read_text() == "of somebody else"
     assert (tmp_path / "out.root.parts" / "part-00000000.root").exists()

@@ -4,35 +4,30 @@ import numpy as np
 import pytest
 import uproot
 
-from xecgnn.data import TreeWriter
+from xecgnn.data import Events, TreeWriter, write
 from xecgnn.data.writer import BASKET_EVENTS
 
-BRANCHES = {"npho": ("float32", 5), "energyTruth": ("float32", 1), "run": ("int32", 1)}
 
-
-def columns(count: int) -> dict[str, np.ndarray]:
+def events(count: int) -> Events:
     rng = np.random.default_rng(count)
-    return {
-        "npho": rng.random((count, 5), np.float32),
-        "energyTruth": rng.random(count, np.float32),
-        "run": np.arange(count, dtype=np.int32),
-    }
+    readings = {"npho": rng.random((count, 5), np.float32), "energyTruth": rng.random(count, np.float32)}
+    return Events(readings | {"run": np.arange(count)})
 
 
 @pytest.mark.parametrize("compression", ["zstd", "lz4", "zlib", "none"])
 def test_any_chunking_gives_the_same_tree(tmp_path, compression):
-    wanted = columns(1203)
+    wanted = events(1203)
     for name, cuts in {"whole": [], "parts": [0, 1, 499, 500, 501, 1100]}.items():
-        with TreeWriter(tmp_path / f"{name}.root", BRANCHES, compression) as writer:
+        with TreeWriter(tmp_path / f"{name}.root", compression) as writer:
             for part in np.split(np.arange(1203), cuts):
-                writer.write({key: values[part] for key, values in wanted.items()})
+                writer.write(wanted[part])
         assert writer.num_events == 1203
         with uproot.open(tmp_path / f"{name}.root") as file:
             tree = file["tree"]
             assert [tree["npho"].basket_entry_start_stop(i)[1] for i in range(3)] == [BASKET_EVENTS, 1000, 1203]
-            assert tree["run"].typename == "int32_t"
+            assert tree["run"].typename == "int64_t"
             assert tree["npho"].typename == "float[5]"
-            for key, values in wanted.items():
+            for key, values in wanted.columns.items():
                 np.testing.assert_array_equal(tree[key].array(library="np"), values)
     sizes = {path.stat().st_size for path in tmp_path.glob("*.root")}
     assert len(sizes) == 1
@@ -45,8 +40,8 @@ def test_an_interrupted_file_is_removed_and_the_old_one_kept(tmp_path, error):
     path.write_text("old")
 
     def interrupted() -> None:
-        with TreeWriter(path, BRANCHES) as writer:
-            writer.write(columns(700))
+        with TreeWriter(path) as writer:
+            writer.write(events(700))
             assert path.read_text() == "old"
             raise error
 
@@ -58,9 +53,13 @@ def test_an_interrupted_file_is_removed_and_the_old_one_kept(tmp_path, error):
 
 def test_wrong_input(tmp_path):
     with pytest.raises(ValueError, match="'gzip'; allowed: zstd, lz4, zlib, none"):
-        TreeWriter(tmp_path / "a.root", BRANCHES, "gzip")
+        TreeWriter(tmp_path / "a.root", "gzip")
     shape = {"npho": np.zeros((3, 4))}
-    for change, words in [(shape, r"shape \(3, 4\), expected \(3, 5\)"), ({"x": 0}, "do not match")]:
-        with pytest.raises(ValueError, match=words), TreeWriter(tmp_path / "a.root", BRANCHES) as writer:
-            writer.write(columns(3) | change)
+    for change, words in [(shape, r"shape \(3, 4\), expected \(3, 5\)"), ({"x": np.zeros(3)}, "do not match")]:
+        with pytest.raises(ValueError, match=words):
+            write([events(7), events(3).with_columns(change)], tmp_path / "a.root")
+    with pytest.raises(ValueError, match=r"do not match those before"):
+        write([events(7), events(3).with_columns({"x": np.zeros(3)})], tmp_path / "a.csv")
+    with pytest.raises(ValueError, match=r"a\.csv: nothing to write"):
+        write([], tmp_path / "a.csv")
     assert not list(tmp_path.iterdir())

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from xecgnn.data import Readings
-from xecgnn.data.events import EventArrays
+from xecgnn.data.events import Events
 from xecgnn.evaluation import LightSummary, fit_baselines
 from xecgnn.evaluation.measures import logged_metrics, measure
 from xecgnn.names import INVALID_VALUE, TARGETS
@@ -18,7 +18,7 @@ TASK = build_tasks(TasksConfig(**{name: {"enabled": True} for name in TASKS}))
 
 def light_of(detector, npho, time=None, threshold=100.0):
     time = np.full_like(npho, 1e-8) if time is None else time
-    events = EventArrays({"npho": npho, "relative_time": time})
+    events = Events({"npho": npho, "relative_time": time})
     return LightSummary(detector, threshold)(Readings.of(events))
 
 

@@ -6,22 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xecgnn.data import read_events
+from xecgnn.data import Events, write
 from xecgnn.data.config import ReaderConfig
-from xecgnn.data.events import EventArrays
 from xecgnn.detector import angles_to_direction
 from xecgnn.evaluation.display.photon import Photon, badness, describe
 from xecgnn.evaluation.lookup import EventLookup
-from xecgnn.evaluation.predictions import write_root
 
 
 @pytest.fixture(scope="module")
-def events(mini_files: Path) -> EventArrays:
-    return read_events(mini_files / "data/val/a.root")
+def events(mini_files: Path) -> Events:
+    return Events.read(mini_files / "data/val/a.root")
 
 
 @pytest.fixture(scope="module")
-def predictions(events: EventArrays, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def predictions(events: Events, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All events in another order, with energies that are off by 1 MeV, except in event 9, and more so in 17 and 4."""
     columns = {name: events[name] for name in ("run", "event", "energyTruth", "emiAng")}
     off = np.full(len(events), 1e-3)
@@ -30,7 +28,7 @@ def predictions(events: EventArrays, tmp_path_factory: pytest.TempPathFactory) -
     columns |= {"pred_npho": events.npho + 1, "masked": np.ones(events.npho.shape, dtype=np.int32)}
     order = np.random.default_rng(0).permutation(len(events))
     path = tmp_path_factory.mktemp("predictions") / "out.root"
-    write_root(path, {name: values[order] for name, values in columns.items()})
+    write(Events({name: values[order] for name, values in columns.items()}), path)
     return path
 
 
@@ -50,8 +48,8 @@ def test_the_same_event_by_entry_and_by_number(mini_files, events, predictions):
 def test_entries_go_on_over_files(mini_files):
     files = sorted((mini_files / "data/train").glob("*.root"))
     lookup = EventLookup(files, 212)
-    first = read_events(files[0])
-    assert lookup.by_entry(len(first))["run"] == read_events(files[1]).run[0]
+    first = Events.read(files[0])
+    assert lookup.by_entry(len(first))["run"] == Events.read(files[1]).run[0]
     np.testing.assert_array_equal(lookup.by_entry(len(first) - 1)["npho"], first.npho[-1])
 
 
@@ -62,7 +60,7 @@ def test_the_worst_come_first(mini_files, predictions, events, tmp_path):
     assert [int(found["event"]) for found in lookup.worst(2)] == expected
     loss = tmp_path / "loss.root"
     values = np.where(np.arange(len(events)) == 5, np.nan, np.arange(len(events), dtype=np.float32))
-    write_root(loss, {"run": events.run, "event": events.event, "loss": values.astype(np.float32)})
+    write(Events({"run": events.run, "event": events.event, "loss": values.astype(np.float32)}), loss)
     worst = EventLookup(mini_files / "data/val", 212, predictions=loss).worst(100)
     assert [int(found["event"]) for found in worst] == [i for i in reversed(range(len(events))) if i != 5]
 
@@ -126,7 +124,7 @@ def test_predictions_of_something_else(mini_files, events, tmp_path, caplog):
     other["other detector"] = {"run": events.run, "event": event, "masked": np.ones((len(events), 7), np.int32)}
     other["nan"] = {"run": run, "event": event, "loss": events.energyTruth * np.float32(np.nan)}
     for name, columns in other.items():
-        write_root(tmp_path / name, columns)
+        write(Events(columns), tmp_path / name)
     data = mini_files / "data/val"
     with pytest.raises(ValueError, match="anonymous: no branches run and event to find an event by"):
         EventLookup(data, 212, predictions=tmp_path / "anonymous")
@@ -145,7 +143,7 @@ def test_predictions_of_something_else(mini_files, events, tmp_path, caplog):
 
 def test_files_with_little_in_them(events, predictions, tmp_path, caplog):
     """Without truth, times or identification there is still something to draw, and a line about what is not."""
-    write_root(tmp_path / "bare.root", {"npho": np.where(np.arange(len(events))[:, None] == 1, 1e10, events.npho)})
+    write(Events({"npho": np.where(np.arange(len(events))[:, None] == 1, 1e10, events.npho)}), tmp_path / "bare.root")
     lookup = EventLookup(tmp_path / "bare.root", 212, predictions=predictions)
     with caplog.at_level(logging.WARNING):
         found = lookup.by_entry(1)
@@ -162,7 +160,7 @@ def test_files_with_little_in_them(events, predictions, tmp_path, caplog):
 
 
 def test_truth_of_the_predictions_where_the_data_have_none(events, predictions, tmp_path, caplog):
-    write_root(tmp_path / "data.root", {name: events[name] for name in ("npho", "relative_time", "run", "event")})
+    write(Events({name: events[name] for name in ("npho", "relative_time", "run", "event")}), tmp_path / "data.root")
     found = EventLookup(tmp_path / "data.root", 212, predictions=predictions).by_entry(6)
     np.testing.assert_array_equal(found["emiAng"], events.emiAng[6])
     assert not caplog.records
@@ -170,6 +168,6 @@ def test_truth_of_the_predictions_where_the_data_have_none(events, predictions, 
 
 def test_angles_in_degrees(events, predictions, tmp_path):
     columns = {name: events[name] for name in ("npho", "relative_time", "run", "event")}
-    write_root(tmp_path / "deg.root", columns | {"emiAng": np.rad2deg(events.emiAng)})
+    write(Events(columns | {"emiAng": np.rad2deg(events.emiAng)}), tmp_path / "deg.root")
     found = EventLookup(tmp_path / "deg.root", 212, ReaderConfig(angle_unit="deg"), predictions).by_entry(6)
     np.testing.assert_allclose(found["emiAng"], events.emiAng[6], rtol=1e-6)

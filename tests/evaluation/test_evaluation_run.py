@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from xecgnn.config import TrainConfig
-from xecgnn.data import EventArrays, Readings
-from xecgnn.evaluation import EvaluationConfig, evaluate_run, fit_on_batches, summary_table, write_csv, write_root
+from xecgnn.data import Events, Readings, write
+from xecgnn.evaluation import EvaluationConfig, evaluate_run, fit_on_batches, summary_table
 from xecgnn.evaluation.baselines.light import LightSummary
 from xecgnn.evaluation.lookup import EventLookup
 from xecgnn.evaluation.pages.saliency import saliency_pages
@@ -62,7 +62,7 @@ def run(mini, tmp_path_factory):
     events = simulate_events(mini, 200 + NUM_VALIDATION, seed=4)
     columns = dict(events.columns) | {"energyTruth": events.energyTruth.copy()}
     columns["energyTruth"][205] = np.nan
-    events = EventArrays(columns)
+    events = Events(columns)
     batches = [Readings.of(events[i : i + 50]) for i in range(0, len(events), 50)]
 
     def energy_alone(saliency, detector, task, head):
@@ -218,7 +218,7 @@ def test_what_can_be_drawn_is_drawn(run, tmp_path, quick, caplog):
     for name in ("pred_energyTruth", "emiVec", "mean_direction_emiAng"):
         columns[name] = np.full_like(columns[name], np.nan)
     columns["pred_emiAng"][:30] = np.nan
-    write_root(tmp_path / "validation_results_run.root", columns)
+    write(Events(columns), tmp_path / "validation_results_run.root")
     table, files, _ = report(EvaluatedRun(tmp_path))
     assert [path.stem for path in files] == [f"resolution_profile_{name}" for name in ("angle", "angleVec", "n_gamma")]
     assert re.findall(r"^(\w+) \((\d+) events\) +(.*)", table, re.MULTILINE) == [
@@ -250,13 +250,6 @@ def test_a_detector_that_is_gone_costs_its_pictures_alone(run, tmp_path, quick, 
     (tmp_path / "validation_results_run.root").unlink()
     assert report(EvaluatedRun(tmp_path)) == ("", [], {})
     assert re.search(r"profiles \(no .*validation_results_run.root: the training has not come to its end", caplog.text)
-
-
-def test_an_interrupted_writer_leaves_no_file(tmp_path):
-    columns = {"run": np.arange(3), "broken": np.array(["a", "b", "c"])}
-    with pytest.raises(ValueError, match="could not convert"):
-        write_csv(tmp_path / "table.csv", columns)
-    assert not (tmp_path / "table.csv").exists()
 
 
 def test_a_network_that_a_baseline_beats_is_said_to_be_no_better():

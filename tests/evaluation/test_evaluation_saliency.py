@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from xecgnn.data import EventArrays, Readings
+from xecgnn.data import Events, Readings
 from xecgnn.evaluation.attribution.gradients import Attribution
 from xecgnn.evaluation.attribution.saliency import DISTANCES, Saliency, compute_saliency, event_saliency
 from xecgnn.evaluation.pages.page import save
@@ -63,7 +63,7 @@ def events(mini):
     columns["npho"][:, BAD] = np.nan, 1e10, np.nan
     columns["npho"][:, 10:20], columns["npho"][:, 20] = 0, -0.3
     columns["uvwTruth"][0] = np.nan
-    return EventArrays(columns)
+    return Events(columns)
 
 
 @pytest.fixture(scope="module")

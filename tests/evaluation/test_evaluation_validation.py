@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from xecgnn.data import TreeWriter
+from xecgnn.data import Events
+from xecgnn.data import write as write_events
 from xecgnn.detector import angles_to_direction
 from xecgnn.evaluation.measures import GAUSSIAN_TAIL, measure, measure_pull, pull_axes, pulls
 from xecgnn.evaluation.pages.validation import validation_pages
 from xecgnn.evaluation.sample import load_sample
 from xecgnn.evaluation.validation import measure_sample, validate
+from xecgnn.schema import Schema
 from xecgnn.tasks import TasksConfig, build_tasks
 
 Columns = dict[str, np.ndarray]
@@ -45,9 +47,7 @@ def columns_of(tasks: str = "emiAng energyTruth", seed: int = 1, sigma: float = 
 
 
 def write(path: Path, columns: Columns) -> Path:
-    layout = {k: (str(v.dtype), 1 if v.ndim == 1 else v.shape[1]) for k, v in columns.items()}
-    with TreeWriter(path, layout) as writer:
-        writer.write(columns)
+    write_events(Events(columns, Schema()), path)
     return path
 
 
@@ -230,5 +230,5 @@ def test_files_without_predictions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none.root"):
         load_sample(tmp_path / "none.root")
     wide = write(tmp_path / "wide.root", {"pred_emiAng": np.zeros((5, 3), "float32")})
-    with pytest.raises(ValueError, match="3 values predicted for emiAng, expected 2"):
+    with pytest.raises(ValueError, match=r"wide.root: branch 'pred_emiAng' has width 3, expected 2"):
         load_sample(wide)

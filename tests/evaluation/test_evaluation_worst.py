@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xecgnn.data import EventArrays, Readings
+from xecgnn.data import Events, Readings
 from xecgnn.detector import Detector
 from xecgnn.evaluation.worst import WorstEvents
 
@@ -12,7 +12,7 @@ E = 40
 
 @pytest.mark.parametrize("size", [1, 3, E])
 @pytest.mark.parametrize("count", [0, 1, 5, 100])
-def test_the_worst_are_those_of_a_sort_of_all(mini: Detector, mini_events: EventArrays, size: int, count: int) -> None:
+def test_the_worst_are_those_of_a_sort_of_all(mini: Detector, mini_events: Events, size: int, count: int) -> None:
     """Whatever the batches; with ties, and without what is not finite."""
     rng = np.random.default_rng(0)
     loss = rng.integers(0, 8, E).astype(np.float32)  # each value about five times
@@ -32,7 +32,7 @@ def test_the_worst_are_those_of_a_sort_of_all(mini: Detector, mini_events: Event
         np.testing.assert_array_equal(worst.columns[name], mini_events[name][expected])
 
 
-def test_of_a_stream_without_losses_nothing_is_kept(mini: Detector, mini_events: EventArrays) -> None:
+def test_of_a_stream_without_losses_nothing_is_kept(mini: Detector, mini_events: Events) -> None:
     worst = WorstEvents(5)
     assert len(worst) == 0
     worst.add(Readings.of(mini_events[:4]).x, {"loss": np.full(4, np.nan)})

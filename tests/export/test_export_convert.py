@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from xecgnn.cli.export import main
-from xecgnn.data import EventArrays
+from xecgnn.data import Events
 from xecgnn.detector import load_detector
 from xecgnn.export import ExportConfig, OnnxPredictor, convert, export_checkpoint, runtime
 from xecgnn.export import verify as verify_module
@@ -37,7 +37,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def test_normalized_input_gives_the_same_predictions(
-    checkpoints: dict[str, Path], mini_events: EventArrays, mini_files: Path, tmp_path: Path, run: Run
+    checkpoints: dict[str, Path], mini_events: Events, mini_files: Path, tmp_path: Path, run: Run
 ) -> None:
     output, data = tmp_path / "folder" / "normalized.onnx", mini_files / "data/val/a.root"
     options = ("--multi-task", "--normalized-input", "--data", data, "--events", 32)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import uproot
 
-from xecgnn.data.parts import read_portions
+from xecgnn.data.parts import stored_events
 from xecgnn.inference import InferConfig, load_predictor, predict_files
 
 pytest.importorskip("onnxruntime")
@@ -22,7 +22,8 @@ def test_model_file_and_checkpoint_say_the_same(
     for model in (exported, checkpoints["all"]):
         output = tmp_path / f"{model.stem}{model.suffix}.root"
         predict_files(InferConfig(onnx=model, input=str(mini_files / "data" / "val"), output=output))
-        (columns[model],) = read_portions(output)
+        (found,) = stored_events(output)
+        columns[model] = found.columns
         with uproot.open(output) as file:
             notes[model] = str(file["model"]), str(file["model_hash"])
     ours, expected = columns.values()

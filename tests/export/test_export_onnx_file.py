@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 import xecgnn
-from xecgnn.data import EventArrays, Readings
+from xecgnn.data import Events, Readings
 from xecgnn.detector import Detector
 from xecgnn.export import OnnxPredictor
 from xecgnn.export.metadata import weights_hash
@@ -60,7 +60,7 @@ def test_one_file_with_a_dynamic_batch(exported: Path, mini: Detector) -> None:
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 33])
 def test_predictions_are_those_of_the_checkpoint(
-    exported: Path, checkpoints: dict[str, Path], mini: Detector, mini_events: EventArrays, batch: int
+    exported: Path, checkpoints: dict[str, Path], mini: Detector, mini_events: Events, batch: int
 ) -> None:
     predictor = OnnxPredictor(exported)
     events = damaged(mini_events[:batch]) if batch > 1 else mini_events[:1]

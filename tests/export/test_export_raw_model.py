@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from xecgnn.data import EventArrays, Readings
+from xecgnn.data import Events, Readings
 from xecgnn.detector import Detector
 from xecgnn.export.raw_model import RawModel
 from xecgnn.export.verify import damaged
@@ -11,7 +11,7 @@ from xecgnn.export.verify import damaged
 VARIANTS = [("finegrid", "light"), ("split", "average"), ("split", "bilinear")]
 
 
-def readings(events: EventArrays) -> tuple[tuple[torch.Tensor, torch.Tensor], Readings]:
+def readings(events: Events) -> tuple[tuple[torch.Tensor, torch.Tensor], Readings]:
     """Damaged events as inputs of a file and as a batch."""
     batch = Readings.of(damaged(events))
     return batch.x.unbind(-1), batch
@@ -20,7 +20,7 @@ def readings(events: EventArrays) -> tuple[tuple[torch.Tensor, torch.Tensor], Re
 @pytest.mark.parametrize("normalized", [False, True], ids=["raw", "normalized"])
 @pytest.mark.parametrize(("mode", "pooling"), VARIANTS)
 def test_gives_what_the_model_gives(
-    build, mini: Detector, mini_events: EventArrays, mode: str, pooling: str, normalized: bool
+    build, mini: Detector, mini_events: Events, mode: str, pooling: str, normalized: bool
 ) -> None:
     model = build({"model.outer_mode": mode, "model.token_pooling": pooling}, every_task=True)
     raw = RawModel(model, normalized_input=normalized).double()
@@ -33,7 +33,7 @@ def test_gives_what_the_model_gives(
         assert found.isfinite().all()
 
 
-def test_normalized_readings_need_not_be_exactly_the_sentinel(build, mini: Detector, mini_events: EventArrays) -> None:
+def test_normalized_readings_need_not_be_exactly_the_sentinel(build, mini: Detector, mini_events: Events) -> None:
     model = build({"normalization.sentinel_value": -5.1})
     raw = RawModel(model, normalized_input=True)
     (x,) = raw.inputs(*readings(mini_events[:4])[0])
@@ -42,7 +42,7 @@ def test_normalized_readings_need_not_be_exactly_the_sentinel(build, mini: Detec
     assert torch.equal(raw(torch.where(x == x.min(), torch.nan, x))[0], expected)
 
 
-def test_encoder_alone_gives_the_tokens(build, mini: Detector, mini_events: EventArrays) -> None:
+def test_encoder_alone_gives_the_tokens(build, mini: Detector, mini_events: Events) -> None:
     model = build()
     raw = RawModel(model, encoder_only=True)
     by_id, batch = readings(mini_events[:3])
@@ -50,7 +50,7 @@ def test_encoder_alone_gives_the_tokens(build, mini: Detector, mini_events: Even
     assert torch.allclose(raw(*by_id)[0], model.backbone.encoder(model.backbone.inputs(batch)), atol=1e-6)
 
 
-def test_dead_sensors_are_filled_first(build, build_inpainter, mini: Detector, mini_events: EventArrays) -> None:
+def test_dead_sensors_are_filled_first(build, build_inpainter, mini: Detector, mini_events: Events) -> None:
     model = build()
     raw = RawModel(model, inpainter=build_inpainter(mini))
     by_id, batch = readings(mini_events[:4])

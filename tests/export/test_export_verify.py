@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from xecgnn.data import EventArrays
+from xecgnn.data import Events
 from xecgnn.export import verify as verify_module
 from xecgnn.export.raw_model import RawModel
 from xecgnn.export.verify import damaged, verify
@@ -30,7 +30,7 @@ class Session:
 
 
 @pytest.fixture
-def check(build, mini_events: EventArrays, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+def check(build, mini_events: Events, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """check(change, model=None): the table of a file whose first output is changed."""
 
     def call(change: Change = lambda values: values, model: torch.nn.Module | None = None) -> str:
@@ -80,7 +80,7 @@ def test_constant_outputs(check, build) -> None:
         check(lambda values: values * np.float32(1 + 2e-6), model)
 
 
-def test_damaged_events_have_every_kind_of_bad_reading(mini_events: EventArrays) -> None:
+def test_damaged_events_have_every_kind_of_bad_reading(mini_events: Events) -> None:
     events = damaged(mini_events)
     npho, time = events.npho, events.relative_time
     assert np.array_equal(npho[::2], mini_events.npho[::2])
@@ -92,6 +92,6 @@ def test_damaged_events_have_every_kind_of_bad_reading(mini_events: EventArrays)
     assert (light & before & ~(np.abs(time[3::2]) < INVALID_LIMIT)).any()
 
 
-def test_one_event_has_no_spread(build, mini_events: EventArrays) -> None:
+def test_one_event_has_no_spread(build, mini_events: Events) -> None:
     with pytest.raises(ValueError, match="at least two events, found 1"):
         verify("model.onnx", RawModel(build()), mini_events[:1])

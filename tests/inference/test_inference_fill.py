@@ -10,13 +10,14 @@ import uproot
 from torch import Tensor, nn
 
 from xecgnn.cli.fill import main
-from xecgnn.config import InpaintConfig
-from xecgnn.data import Readings, TreeWriter
-from xecgnn.data.parts import read_portions
-from xecgnn.data.writer import layout_of
+from xecgnn.config import FORMAT, InpaintConfig
+from xecgnn.data import Events, Readings
+from xecgnn.data import write as write_events
+from xecgnn.data.parts import stored_events
 from xecgnn.detector import Detector
 from xecgnn.inference import FillConfig, fill_file, stream
 from xecgnn.names import INVALID_LIMIT, INVALID_VALUE
+from xecgnn.schema import Schema
 from xecgnn.simulation import simulate_events
 from xecgnn.training.checkpoint import load_model
 from xecgnn.training.kinds import build_model
@@ -49,14 +50,12 @@ class MeanInpainter(nn.Module):
 
 
 def write(path: Path, columns: Mapping[str, np.ndarray]) -> Path:
-    with TreeWriter(path, layout_of(columns)) as writer:
-        writer.write(columns)
+    write_events(Events(columns, Schema()), path)
     return path
 
 
 def columns_of(path: Path) -> dict[str, np.ndarray]:
-    portions = list(read_portions(path))
-    return {name: np.concatenate([portion[name] for portion in portions]) for name in portions[0]}
+    return dict(Events.concatenate(stored_events(path)).columns)
 
 
 def fill(checkpoint: Path, source: Path) -> dict[str, np.ndarray]:
@@ -82,7 +81,7 @@ def checkpoints(save_checkpoint, model: MeanInpainter, tmp_path_factory: pytest.
             folder / f"{npho}.pth",
             model,
             "inpainting",
-            {"data": {"npho_branch": npho, "time_branch": "relative_time"}},
+            {"format": FORMAT, "data": {"npho_branch": npho, "time_branch": "relative_time"}},
         )
         for npho in ("npho", "relative_npho")
     }

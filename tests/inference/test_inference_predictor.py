@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from xecgnn.data import EventArrays, Readings
+from xecgnn.data import Events, Readings
 from xecgnn.inference import CheckpointPredictor, load_predictor
 from xecgnn.models import XECModel
 
 
-def test_a_checkpoint_predicts_what_its_network_does(checkpoint: Path, network: XECModel, mini_events: EventArrays):
+def test_a_checkpoint_predicts_what_its_network_does(checkpoint: Path, network: XECModel, mini_events: Events):
     predictor = load_predictor(checkpoint)
     assert isinstance(predictor, CheckpointPredictor)
     assert predictor.num_sensors == 212

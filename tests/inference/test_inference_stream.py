@@ -4,23 +4,24 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from xecgnn.data import Events
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.files import scan_files
-from xecgnn.data.parts import read_portions
+from xecgnn.data.parts import stored_events
 from xecgnn.data.reader import TreeReader
-from xecgnn.data.writer import TreeWriter
+from xecgnn.data.writer import write
 from xecgnn.inference import stream
-from xecgnn.inference.stream import Columns, Job, ahead, in_order, run_job
+from xecgnn.inference.stream import Job, ahead, in_batches, in_order, run_job
 from xecgnn.names import FEATURES
 
 SENSORS = 3
-LAYOUT = {"event": ("<i4", 1), "total": ("<f4", 1), "batch": ("<i4", 1)}
 
 
 def counted(stop: int, made: list[int]) -> Generator[int]:
@@ -95,13 +96,12 @@ def files(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     first = 0
     for name, count in (("a", 100), ("b", 7), ("c", 83)):
-        layout = {"npho": ("float32", SENSORS), "relative_time": ("float32", SENSORS), "event": ("int32", 1)}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("xecgnn.data.writer.BASKET_EVENTS", 40)
-            with TreeWriter(folder / f"{name}.root", layout) as writer:
-                readings = rng.random((2, count, SENSORS), np.float32)
-                number = np.arange(first, first + count, dtype=np.int32)
-                writer.write({"npho": readings[0], "relative_time": readings[1], "event": number})
+            readings = rng.random((2, count, SENSORS), np.float32)
+            number = np.arange(first, first + count)
+            events = Events({"npho": readings[0], "relative_time": readings[1], "event": number})
+            write(events, folder / f"{name}.root")
         first += count
     return folder
 
@@ -118,20 +118,19 @@ def build(folder: Path, on_batch: Callable[[int], None] = lambda number: None, *
     config = ReaderConfig(**settings)
     numbers: Iterator[int] = iter(range(10**6))
 
-    def read(reader: TreeReader, start: int, stop: int) -> Columns:
-        return reader.read(("event", "npho"), start, stop)
-
-    def compute(batch: Columns) -> Columns:
+    def compute(batch: Events) -> Events:
         on_batch(next(numbers))
-        size = len(batch["event"])
-        return {"event": batch["event"], "total": batch["npho"].sum(1), "batch": np.full(size, size, np.int32)}
+        size = len(batch)
+        return Events({"event": batch.event, "total": batch.npho.sum(1), "batch": np.full(size, size, np.int32)})
 
-    return Job(scan_files(folder, FEATURES, config), config, 16, read, compute, LAYOUT)
+    def apply(stream: Iterator[Events]) -> Iterator[Events]:
+        return in_batches(compute, stream, 16, on_gpu=False)
+
+    return Job(scan_files(folder, FEATURES, config), config, ("event", "npho"), apply)
 
 
 def read_all(path: Path) -> dict[str, np.ndarray]:
-    portions = list(read_portions(path))
-    return {name: np.concatenate([portion[name] for portion in portions]) for name in portions[0]}
+    return dict(Events.concatenate(stored_events(path)).columns)
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -204,7 +203,7 @@ def test_changed_files_are_another_job(files: Path, tmp_path: Path):
 def test_a_block_that_cannot_be_read(files: Path, tmp_path: Path, caplog):
     content = bytearray((files / "a.root").read_bytes())
     with TreeReader(files / "a.root", ReaderConfig()) as reader:
-        place = reader._tree["npho"].member("fBasketSeek")[1]
+        place = reader.tree["npho"].member("fBasketSeek")[1]
     content[place + 40 : place + 160] = bytes(120)
     (files / "a.root").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.root: cannot read entries 40 to 80") as error:
@@ -219,14 +218,12 @@ def test_nothing_to_do(files: Path, tmp_path: Path):
     job = build(files)
     none = job.files[0]._replace(keep=np.zeros(100, bool))
     with pytest.raises(ValueError, match="none of the events in 1 files"):
-        run_job(Job([none], job.config, 16, job.read, job.compute, LAYOUT), tmp_path / "out.root", {})
+        run_job(replace(job, files=[none]), tmp_path / "out.root", {})
     assert not list(tmp_path.glob("out*"))
 
 
 def test_only_events_that_pass_the_cut(files: Path, tmp_path: Path):
     job = build(files)
     keep = np.arange(100) % 3 == 0
-    run_job(
-        Job([job.files[0]._replace(keep=keep)], job.config, 16, job.read, job.compute, LAYOUT), tmp_path / "o.root", {}
-    )
+    run_job(replace(job, files=[job.files[0]._replace(keep=keep)]), tmp_path / "o.root", {})
     np.testing.assert_array_equal(read_all(tmp_path / "o.root")["event"], np.arange(0, 100, 3))

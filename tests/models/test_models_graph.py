@@ -13,7 +13,7 @@ from torch_geometric.explain import Explainer, GNNExplainer
 from torch_geometric.loader import DataLoader
 from torch_geometric.nn.module_dict import ModuleDict
 
-from xecgnn.data import EventArrays, Readings
+from xecgnn.data import Events, Readings
 from xecgnn.models import (
     DecoderConfig,
     Inpainter,
@@ -32,10 +32,10 @@ SMALL = {"encoder_dim": 128, "hex_dim": 8, "num_heads": 4, "depths": (1, 1), "he
 
 
 @pytest.fixture
-def events(mini) -> EventArrays:
+def events(mini) -> Events:
     rng = np.random.default_rng(0)
     shape = 4, mini.num_sensors
-    return EventArrays(
+    return Events(
         {
             "npho": rng.random(shape) * 1e3,
             "relative_time": rng.random(shape) * 1e-7,
@@ -164,9 +164,9 @@ def test_no_memory_is_shared_with_the_events_or_the_graph(spec, mini, events):
 
 def test_wrong_events(mini, events):
     with pytest.raises(ValueError, match="no column 'relative_time'; columns: npho"):
-        build_batch(mini, EventArrays({"npho": events.npho}))
+        build_batch(mini, Events({"npho": events.npho}))
     with pytest.raises(ValueError, match="readings of 3 sensors, detector 'mini' has 212"):
-        build_batch(mini, EventArrays({"npho": np.zeros((1, 3)), "relative_time": np.zeros((1, 3))}))
+        build_batch(mini, Events({"npho": np.zeros((1, 3)), "relative_time": np.zeros((1, 3))}))
     spec = sensor_graph(mini)
     with pytest.raises(ValueError, match=r"hex joins 24 nodes of 'inner', which has 96|joins \d+ nodes of 'inner'"):
         spec.add("inner", "hex", "inner", spec.relations["us", "lattice", "us"])

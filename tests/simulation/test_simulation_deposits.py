@@ -10,7 +10,7 @@ import pytest
 import uproot
 
 from xecgnn.cli.simulate import main
-from xecgnn.data.events import EventArrays
+from xecgnn.data.events import Events
 from xecgnn.detector import Detector
 from xecgnn.simulation import Constants, simulate_deposits, simulate_events
 from xecgnn.simulation.block import BLOCK_EVENTS, Stream, generator
@@ -59,7 +59,7 @@ def few(columns: Columns, count: int = 40) -> Columns:
 
 def test_own_cascade_through_a_file_gives_the_same_readings(mini: Detector, own: Columns, tmp_path: Path) -> None:
     path = write(tmp_path / "steps.root", own)
-    found = EventArrays.concatenate(simulate_deposits(path, mini, seed=4, dead=[7]))
+    found = Events.concatenate(simulate_deposits(path, mini, seed=4, dead=[7]))
     expected = simulate_events(mini, BLOCK_EVENTS, seed=4, dead=[7])
     assert found.fields == expected.fields or set(found.fields) == set(expected.fields)
     for name in expected.fields:
@@ -98,7 +98,7 @@ def test_events_without_deposits_and_deposits_outside(
     columns["deposits"]["x"][::50] = 0  # on the beam axis
     path = write(tmp_path / "steps.root", columns)
     with caplog.at_level(logging.WARNING):
-        events = EventArrays.concatenate(simulate_deposits(path, mini))
+        events = Events.concatenate(simulate_deposits(path, mini))
     assert "2 events without deposits: 3, 39" in caplog.text
     assert "% of the energy lies outside the xenon" in caplog.text
     np.testing.assert_array_equal(events.edepTruth[[3, 39]], 0)

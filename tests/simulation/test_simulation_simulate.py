@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xecgnn.data.events import EventArrays
+from xecgnn.data.events import Events
 from xecgnn.detector import Detector, angles_to_direction
-from xecgnn.names import BRANCHES, INVALID_LIMIT
+from xecgnn.names import INVALID_LIMIT, SCHEMA
 from xecgnn.simulation import Constants, simulate_blocks, simulate_events
 from xecgnn.simulation.constants import SPEED_OF_LIGHT
 
 
 @pytest.fixture(scope="module")
-def events(mini: Detector) -> EventArrays:
+def events(mini: Detector) -> Events:
     return simulate_events(mini, 1600, seed=5, all_branches=True)
 
 
@@ -22,18 +22,19 @@ def valid(readings: np.ndarray) -> np.ndarray:
     return np.where(readings < INVALID_LIMIT, readings, np.nan)
 
 
-def test_all_branches_with_their_widths(events: EventArrays, mini: Detector) -> None:
-    assert set(events.fields) == set(BRANCHES)
-    for name, branch in BRANCHES.items():
-        width = {1: (), -1: (mini.num_sensors,)}.get(branch.width, (branch.width,))
+def test_all_branches_with_their_widths(events: Events, mini: Detector) -> None:
+    assert set(events.fields) == set(SCHEMA.names("reading", "truth", "identifier"))
+    for name in events.fields:
+        column = SCHEMA[name]
+        width = {1: (), -1: (mini.num_sensors,)}.get(column.width, (column.width,))
         assert events[name].shape == (1600, *width)
-        assert events[name].dtype == branch.dtype
+        assert events[name].dtype == column.dtype
     np.testing.assert_array_equal(events.event, np.arange(1600))
     assert (events.run == 5).all()
     assert (events.n_gamma == 1).all()
 
 
-def test_truths_agree_with_each_other(events: EventArrays, mini: Detector) -> None:
+def test_truths_agree_with_each_other(events: Events, mini: Detector) -> None:
     np.testing.assert_allclose(angles_to_direction(*events.emiAng.T), events.emiVec, atol=1e-6)
     np.testing.assert_allclose(mini.to_uvw(events.xyzTruth), events.uvwTruth, atol=1e-4)
     flight = events.xyzTruth - events.xyzVTX
@@ -42,7 +43,7 @@ def test_truths_agree_with_each_other(events: EventArrays, mini: Detector) -> No
     assert events.energyTruth.max() <= 0.060
 
 
-def test_total_npho_is_linear_in_the_deposited_energy(events: EventArrays) -> None:
+def test_total_npho_is_linear_in_the_deposited_energy(events: Events) -> None:
     """Light / energy does not depend on energy."""
     chosen = (np.abs(events.uvwTruth) < [15, 40, 8]).all(axis=1)
     energy, total = events.edepTruth[chosen] * 1e3, events.npho[chosen].sum(axis=1)
@@ -52,14 +53,14 @@ def test_total_npho_is_linear_in_the_deposited_energy(events: EventArrays) -> No
     np.testing.assert_allclose(per_mev, np.mean(per_mev), rtol=0.05)  # position makes 12 % per event
 
 
-def test_deposits_and_their_centroid(events: EventArrays) -> None:
+def test_deposits_and_their_centroid(events: Events) -> None:
     assert (events.edepTruth <= events.energyTruth * (1 + 1e-6)).all()
     assert 0.8 < np.mean(events.edepTruth / events.energyTruth) < 0.99
     distance = np.linalg.norm(events.centroidTruth - events.xyzTruth, axis=1)
     assert 2 < np.nanmedian(distance) < 6
 
 
-def test_light_centroid_follows_u_and_v(events: EventArrays, mini: Detector) -> None:
+def test_light_centroid_follows_u_and_v(events: Events, mini: Detector) -> None:
     inner = mini.faces["inner"].sensor_ids
     light = events.npho[:, inner]
     u, v, _ = mini.to_uvw(mini.position[inner]).T
@@ -68,7 +69,7 @@ def test_light_centroid_follows_u_and_v(events: EventArrays, mini: Detector) -> 
         assert np.corrcoef(centroid, truth)[0, 1] > (0.8, 0.97)[axis]
 
 
-def test_nearer_sensors_fire_earlier(events: EventArrays, mini: Detector) -> None:
+def test_nearer_sensors_fire_earlier(events: Events, mini: Detector) -> None:
     """Well lit sensors: the time rises with distance to the first interaction, at no more than the speed of light."""
     distance = np.linalg.norm(mini.position - events.xyzTruth[:, None], axis=2)
     time = (events.relative_time - events.timeTruth[:, None]) * 1e9  # ns after the first interaction
@@ -79,7 +80,7 @@ def test_nearer_sensors_fire_earlier(events: EventArrays, mini: Detector) -> Non
     assert abs(offset) < 1.0
 
 
-def test_zero_of_relative_time(events: EventArrays) -> None:
+def test_zero_of_relative_time(events: Events) -> None:
     """Absolute and relative times differ by the earliest one, and timeTruth is on that zero too."""
     seen = (events.relative_time < INVALID_LIMIT).any(axis=1)  # a shower at the edge may leave the xenon whole
     assert seen.mean() > 0.99
@@ -95,7 +96,7 @@ def test_zero_of_relative_time(events: EventArrays) -> None:
     assert start.std() == pytest.approx(20e-9 / np.sqrt(12), rel=0.1)
 
 
-def test_relative_npho(events: EventArrays) -> None:
+def test_relative_npho(events: Events) -> None:
     np.testing.assert_allclose(events.relative_npho.max(axis=1), 1, rtol=1e-6)
     np.testing.assert_allclose(events.relative_npho * events.npho.max(axis=1, keepdims=True), events.npho, rtol=1e-5)
 
@@ -121,7 +122,7 @@ def test_npho_is_light_over_efficiency(mini: Detector) -> None:
     assert better == pytest.approx(total, rel=4e-3)  # 2 million photo-electrons, and some light of the highest readings
 
 
-def test_blocks_follow_each_other(mini: Detector, events: EventArrays) -> None:
+def test_blocks_follow_each_other(mini: Detector, events: Events) -> None:
     """The second block differs from the first, and the pieces of both are in order."""
     assert simulate_events(mini, 1100, seed=5, all_branches=True) == events[:1100]
     assert not np.array_equal(events.npho[:576], events.npho[1024:])
@@ -135,7 +136,7 @@ def test_same_seed_same_events(mini: Detector, pileup: bool) -> None:
     for workers in (1, 2):
         blocks = list(simulate_blocks(mini, 100, seed=7, pileup=pileup, workers=workers))
         assert [len(block) for block in blocks] == [32, 32, 32, 4]
-        assert EventArrays.concatenate(blocks) == reference
+        assert Events.concatenate(blocks) == reference
     other = simulate_events(mini, 100, seed=8, pileup=pileup)
     assert not np.array_equal(other.npho, reference.npho)
 

@@ -6,9 +6,11 @@ import uproot
 
 from xecgnn.cli.simulate import main
 from xecgnn.detector import Detector
-from xecgnn.names import BRANCHES, TREE
+from xecgnn.names import SCHEMA, TREE
 from xecgnn.simulation import SimulationConfig, simulate_events, write_simulation
 from xecgnn.simulation import write as write_module
+
+COLUMNS = SCHEMA.names("reading", "truth", "identifier")
 
 
 def config(path, **settings) -> SimulationConfig:
@@ -21,10 +23,10 @@ def test_file_holds_the_simulated_events(mini: Detector, tmp_path) -> None:
     with uproot.open(path) as file:
         tree = file[TREE]
         assert tree.num_entries == 70
-        assert set(tree.keys()) == set(BRANCHES) - {"relative_npho", "time"}
+        assert set(tree.keys()) == set(COLUMNS) - {"relative_npho", "time"}
         for name, values in tree.arrays(library="np").items():
             np.testing.assert_array_equal(values, expected[name])
-            assert values.dtype == BRANCHES[name].dtype
+            assert values.dtype == SCHEMA[name].dtype
 
 
 def test_all_branches_pileup_and_dead_channels(mini: Detector, tmp_path) -> None:
@@ -34,8 +36,8 @@ def test_all_branches_pileup_and_dead_channels(mini: Detector, tmp_path) -> None
     path = write_simulation(config(tmp_path / "a.root", **settings), progress=False)
     expected = simulate_events(mini, 70, seed=3, pileup=True, dead=[1, 2, 3], all_branches=True)
     with uproot.open(path) as file:
-        assert set(file[TREE].keys()) == set(BRANCHES)
-        for name in BRANCHES:
+        assert set(file[TREE].keys()) == set(COLUMNS)
+        for name in COLUMNS:
             np.testing.assert_array_equal(file[TREE][name].array(library="np"), expected[name])
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from xecgnn.config import PretrainConfig, RunConfig, TrainConfig, load_config
-from xecgnn.data import EventArrays, Readings
+from xecgnn.data import Events, Readings
 from xecgnn.detector import Detector
 from xecgnn.nn import Masker
 from xecgnn.tasks import SampleReweighter
@@ -42,7 +42,7 @@ def losses(detector: Detector, batch: Readings, name: str, cls: type[RunConfig],
 
 @pytest.mark.parametrize(("name", "cls"), [("angle", TrainConfig), ("pretrain", PretrainConfig)])
 def test_graphs_train_as_tables_do(
-    mini: Detector, mini_events: EventArrays, name: str, cls: type[RunConfig]
+    mini: Detector, mini_events: Events, name: str, cls: type[RunConfig]
 ) -> None:
     batch = Readings.of(mini_events[:4])
     dense, graph = (losses(mini, batch, name, cls, execution) for execution in ("dense", "graph"))

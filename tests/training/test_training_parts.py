@@ -14,7 +14,7 @@ from torch import nn
 
 import xecgnn
 from xecgnn.config import InpaintConfig, PretrainConfig, TrainConfig, load_config
-from xecgnn.data import EventArrays, Readings
+from xecgnn.data import Events, Readings
 from xecgnn.detector import Detector
 from xecgnn.names import INVALID_LIMIT
 from xecgnn.nn import Masker
@@ -120,7 +120,7 @@ def test_interrupted_validation_gives_the_trained_weights_back() -> None:
     assert module.weight.item() == 5
 
 
-def test_channel_dropout_makes_a_copy_with_invalid_sensors(mini: Detector, mini_events: EventArrays) -> None:
+def test_channel_dropout_makes_a_copy_with_invalid_sensors(mini: Detector, mini_events: Events) -> None:
     batch = Readings.of(mini_events)
     before = batch.x.clone()
     dropped = drop_channels(batch, 0.25).x
@@ -131,7 +131,7 @@ def test_channel_dropout_makes_a_copy_with_invalid_sensors(mini: Detector, mini_
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-def test_every_shipped_config_builds_and_steps(path: Path, mini: Detector, mini_events: EventArrays) -> None:
+def test_every_shipped_config_builds_and_steps(path: Path, mini: Detector, mini_events: Events) -> None:
     cls = {"pretrain": PretrainConfig, "inpaint": InpaintConfig}.get(path.stem, TrainConfig)
     config = load_config(path, SMALL, cls)
     model = xecgnn.build_model(config)
@@ -155,7 +155,7 @@ def test_every_shipped_config_builds_and_steps(path: Path, mini: Detector, mini_
     assert all(torch.isfinite(value) for value in metrics.values())
 
 
-def test_compiled_training_gives_the_same_loss(mini: Detector, mini_events: EventArrays) -> None:
+def test_compiled_training_gives_the_same_loss(mini: Detector, mini_events: Events) -> None:
     config = load_config("angle", {**SMALL, "model.head_dropout": 0.0, "model.fusion_dropout": 0.0})
     torch.manual_seed(0)
     model = xecgnn.build_model(config)

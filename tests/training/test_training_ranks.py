@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from xecgnn.config import load_config
-from xecgnn.data import EventArrays, Readings, TreeWriter, read_events
+from xecgnn.data import Events, Readings
+from xecgnn.data import write as write_events
 from xecgnn.tasks import SampleReweighter
 from xecgnn.training.kinds import build_model
 from xecgnn.training.objective import RegressionObjective
@@ -30,16 +31,14 @@ OPTIONS = [
 ]  # fmt: skip
 
 
-def write(path: Path, events: EventArrays) -> None:
+def write(path: Path, events: Events) -> None:
     """A file in which a good part of the truth is missing, at random."""
     rng = np.random.default_rng(len(events))
     columns = {**events.columns, "event": np.arange(len(events), dtype=np.int32)}
     for name in ("emiAng", "energyTruth"):
         columns[name] = columns[name].copy()
         columns[name][rng.random(len(events)) < 0.6] = np.nan
-    layout = {name: (v.dtype, v.shape[1] if v.ndim > 1 else 1) for name, v in columns.items()}
-    with TreeWriter(path, layout) as writer:
-        writer.write(columns)
+    write_events(Events(columns), path)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, mini_files: Path) -> Path:
     """A training by two processes: rank0.pt and rank1.pt, the run `artifacts/both`, train.root and val.root."""
     folder = tmp_path_factory.mktemp("ranks")
     for name in ("train", "val"):
-        write(folder / f"{name}.root", read_events(mini_files / "data" / name))
+        write(folder / f"{name}.root", Events.read(mini_files / "data" / name))
     files = ["--train_path", "train.root", "--val_path", "val.root", "--run_name", "both"]
     script = [sys.executable, str(Path(__file__).with_name("two_ranks.py")), str(folder), "angle.yaml"]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -71,7 +70,7 @@ def objective(folder: Path) -> RegressionObjective:
 
 
 def test_two_ranks_have_no_event_in_common_and_together_all(folder: Path, ranks: list[list[dict[str, Any]]]) -> None:
-    num_events = len(read_events(folder / "train.root"))
+    num_events = len(Events.read(folder / "train.root"))
     seen = [[[(step["epoch"], e) for e in step["event"].tolist()] for step in steps] for steps in ranks]
     assert len(seen[0]) == len(seen[1]) == 2 * (num_events // (2 * BATCH))
     for epoch in (0, 1):
@@ -83,7 +82,7 @@ def test_two_ranks_have_no_event_in_common_and_together_all(folder: Path, ranks:
 def test_gradients_of_two_ranks_are_those_of_the_whole_batch(
     folder: Path, ranks: list[list[dict[str, Any]]], objective: RegressionObjective
 ) -> None:
-    events, unequal = read_events(folder / "train.root"), 0
+    events, unequal = Events.read(folder / "train.root"), 0
     for one, other in zip(*ranks, strict=True):
         objective.load_state_dict(one["state"])
         objective.train().zero_grad()
@@ -103,7 +102,7 @@ def test_validation_counts_the_events_of_both(folder: Path, objective: Regressio
     state = torch.load(run / "checkpoint_last.pth", weights_only=True)["state_dict"]
     objective.load_state_dict({k.removeprefix("objective."): v for k, v in state.items()})
     objective.eval()
-    events = read_events(folder / "val.root")
+    events = Events.read(folder / "val.root")
     with torch.no_grad():
         objective.update_metrics(Readings.of(events))
     with (run / "metrics/training_metrics.csv").open() as file:

@@ -15,7 +15,7 @@ from torch import nn
 from xecgnn.cli import pretrain, train
 from xecgnn.cli.report import main as report
 from xecgnn.config import InpaintConfig, PretrainConfig, load_config
-from xecgnn.data import EventArrays, Readings, TreeWriter, read_events
+from xecgnn.data import Events, Readings, write
 from xecgnn.detector import Detector
 from xecgnn.evaluation.reconstruction import reconstructions
 from xecgnn.names import INVALID_VALUE
@@ -215,7 +215,7 @@ class Constant(nn.Module):
         return torch.zeros_like(batch.x)
 
 
-def test_the_loss_is_its_formula(mini: Detector, mini_events: EventArrays) -> None:
+def test_the_loss_is_its_formula(mini: Detector, mini_events: Events) -> None:
     model = Constant(objectives(mini)[0].model)
     config = ReconstructionLossConfig(loss_fn="mse", npho_alpha=0.5, time_weight=3.0, time_npho_threshold=200.0)
     objective = ReconstructionObjective(model, Masker(mini, MaskingConfig(mask_ratio=0.3)), config)
@@ -245,13 +245,13 @@ class MaskByReading(nn.Module):
 
 @pytest.mark.parametrize("kind", [0, 1])
 def test_parts_on_two_ranks_have_the_gradient_of_the_whole(
-    mini: Detector, mini_events: EventArrays, monkeypatch: pytest.MonkeyPatch, kind: int
+    mini: Detector, mini_events: Events, monkeypatch: pytest.MonkeyPatch, kind: int
 ) -> None:
     objective = objectives(mini)[kind].eval()  # without dropout
     objective.masker = MaskByReading()
     npho = mini_events.npho[:8].copy()
     npho[:3] = INVALID_VALUE  # one event of the first four has anything to predict
-    events = EventArrays({**mini_events[:8].columns, "npho": npho})
+    events = Events({**mini_events[:8].columns, "npho": npho})
     whole, *parts = (Readings.of(part) for part in (events, events[:4], events[4:]))
 
     def gradient(batch: object, total: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
@@ -271,7 +271,7 @@ def test_parts_on_two_ranks_have_the_gradient_of_the_whole(
     assert ((apart / 2 - expected).norm() / expected.norm()).item() > 1e-2  # means of means are something else
 
 
-def test_training_and_evaluation_look_at_the_same_network_output(mini: Detector, mini_events: EventArrays) -> None:
+def test_training_and_evaluation_look_at_the_same_network_output(mini: Detector, mini_events: Events) -> None:
     """Also where sensors are invalid: pretraining shows these, inpainting hides them."""
     batch = Readings.of(mini_events[:16])
     dead = torch.rand(16, mini.num_sensors, generator=torch.Generator().manual_seed(0)) < 0.3
@@ -292,7 +292,7 @@ def test_training_and_evaluation_look_at_the_same_network_output(mini: Detector,
         assert metrics["val_loss_npho"].item() == pytest.approx(loss.item(), rel=1e-4)
 
 
-def test_validation_repeats_its_masks_and_leaves_the_random_state(mini: Detector, mini_events: EventArrays) -> None:
+def test_validation_repeats_its_masks_and_leaves_the_random_state(mini: Detector, mini_events: Events) -> None:
     batches = [Readings.of(mini_events[start : start + 16]) for start in (0, 16)]
     for objective in objectives(mini):
         objective.eval()
@@ -309,7 +309,7 @@ def test_validation_repeats_its_masks_and_leaves_the_random_state(mini: Detector
         assert names <= set(objective.metric_names()) == results[0].keys() - {"val_mask_ratio"}
 
 
-def test_dead_faces_and_empty_events_have_finite_losses(mini: Detector, mini_events: EventArrays) -> None:
+def test_dead_faces_and_empty_events_have_finite_losses(mini: Detector, mini_events: Events) -> None:
     batch = Readings.of(mini_events[:4])
     batch.x[:, mini.faces["outer"].sensor_ids] = torch.nan  # dead in every event
     batch.x[0] = INVALID_VALUE  # no valid sensor in the first event
@@ -327,11 +327,9 @@ def test_dead_faces_and_empty_events_have_finite_losses(mini: Detector, mini_eve
 def test_validation_files_without_valid_sensors_are_an_error(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    events = read_events("data/val")
+    events = Events.read("data/val")
     columns = {"npho": np.full_like(events.npho, INVALID_VALUE), "relative_time": events.relative_time}
-    layout = {name: ("float32", values.shape[1]) for name, values in columns.items()}
-    with TreeWriter("dark.root", layout) as writer:
-        writer.write(columns)
+    write(Events(columns), "dark.root")
     with pytest.raises(SystemExit):
         pretrain.main(["pretrain.yaml", *SMALL, "--epochs", "1", "--val_path", "dark.root"])
     assert "no validation event has a valid sensor" in capsys.readouterr().err

@@ -19,8 +19,7 @@ from matplotlib.figure import Figure
 import xecgnn
 from xecgnn.cli.report import main as report
 from xecgnn.cli.train import main
-from xecgnn.data import Readings, TreeWriter, read_events
-from xecgnn.data.writer import layout_of
+from xecgnn.data import Events, Readings, write
 from xecgnn.detector import load_detector
 from xecgnn.simulation import simulate_events
 from xecgnn.training.module import TrainingModule
@@ -68,7 +67,7 @@ def test_a_run_leaves_its_artifacts(
 
     # The checkpoint gives back the network that made the predictions.
     model = xecgnn.load_model(folder / "checkpoint_best.pth")
-    events = read_events("data/val")
+    events = Events.read("data/val")
     with torch.no_grad():
         predicted = model(Readings.of(events))
     tree = uproot.open(folder / "validation_results_first.root")["tree"].arrays(library="np")
@@ -98,8 +97,7 @@ def test_a_third_file_gives_the_numbers_that_are_shown(workplace: Path, caplog: 
     import mlflow
 
     events = simulate_events(load_detector("mini"), 40, seed=9)
-    with TreeWriter("test.root", layout_of(events.columns)) as writer:
-        writer.write(events.columns)
+    write(events, "test.root")
     tracked = ["--logging.tensorboard", "false", "--logging.mlflow_uri", store(workplace), *UNSEEN]
     options = ["angle.yaml", *SMALL, *tracked, "--epochs", "1", "--tasks", "energy"]
     for name, test, head in (
@@ -112,7 +110,7 @@ def test_a_third_file_gives_the_numbers_that_are_shown(workplace: Path, caplog: 
         table = next(message for message in caplog.messages if "training mean" in message).partition("\n\nArtifacts")[0]
         assert table.strip().startswith(f"{head}\n\nenergy ({40 if test[1] != 'null' else 64} events)")
         tree = uproot.open(f"artifacts/{name}/validation_results_{name}.root")["tree"].arrays(library="np")
-        expected = events if test[1] != "null" else read_events("data/val")
+        expected = events if test[1] != "null" else Events.read("data/val")
         np.testing.assert_array_equal(tree["run"], expected.run)
         np.testing.assert_array_equal(tree["event"], expected.event)
         caplog.clear()
@@ -279,12 +277,9 @@ def test_a_lost_mlflow_run_is_replaced(workplace: Path, caplog: pytest.LogCaptur
 
 
 def test_validation_without_targets_is_an_error(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    events = read_events("data/val")
+    events = Events.read("data/val")
     columns = {**events.columns, "emiAng": np.full_like(events.emiAng, np.nan)}
-    with TreeWriter(
-        "blind.root", {name: (v.dtype, v.shape[1] if v.ndim > 1 else 1) for name, v in columns.items()}
-    ) as f:
-        f.write(columns)
+    write(Events(columns), "blind.root")
     with pytest.raises(SystemExit):
         main(["angle.yaml", *SMALL, *QUIET, "--epochs", "1", "--val_path", "blind.root"])
     assert "no validation event has a target" in capsys.readouterr().err

@@ -37,7 +37,7 @@ OLD_FLAGS = [name for name in InferCommand.model_fields if name not in InferConf
 )
 def main(settings: InferCommand) -> None:
     """Entry point of `xecgnn-infer`."""
-    from xecgnn.inference.predict import predict_files
+    from xecgnn.inference.infer import predict_files
 
     given = [f"--{name}" for name in OLD_FLAGS if name in settings.model_fields_set]
     if given:

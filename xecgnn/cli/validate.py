@@ -47,7 +47,7 @@ def main(settings: ValidateConfig) -> None:
     from xecgnn.evaluation.validation import validate
 
     folder = settings.output_dir or settings.input.with_name(f"validation_{settings.input.stem}")
-    text, files = validate(settings.input, folder, **settings.model_dump(exclude={"input", "output_dir"}))
+    text, files = validate(settings.input, folder, **settings.model_dump(exclude={"input", "output_dir", "plugins"}))
     log.info("%s\n%s", text, "\n".join(map(str, files)))
 
 

@@ -7,13 +7,13 @@ from xecgnn.lazy import lazy_names
 _PUBLIC = {
     "BadFileError": "reader",
     "DataConfig": "config",
-    "EventArrays": "events",
+    "Events": "events",
     "EventLoader": "loader",
     "ReaderConfig": "config",
     "Readings": "batch",
     "TreeWriter": "writer",
     "find_files": "files",
-    "read_events": "files",
+    "write": "writer",
 }
 
 __all__ = [*_PUBLIC]

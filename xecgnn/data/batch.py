@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xecgnn.data.events import EventArrays
+from xecgnn.data.events import Events
 from xecgnn.names import FEATURES, IDENTIFIERS, TARGETS
 
 __all__ = ["Readings"]
@@ -31,7 +31,7 @@ class Readings:
     event: Tensor | None = None
 
     @classmethod
-    def of(cls, events: EventArrays) -> Readings:
+    def of(cls, events: Events) -> Readings:
         """Readings of events in memory, copied.
 
         Raises:

@@ -46,10 +46,11 @@ def cut_blocks(file: int, baskets: Ints, target: int, keep: npt.NDArray[np.bool_
 
     Args:
         file: Number of the file.
-        baskets: First entry of each basket and the number of entries at the end, ascending.
+        baskets: First entry of each basket and the end of the last one, ascending.
         keep: (entries,) events that pass the cuts; None = all.
     """
-    blocks, start, edges = [], 0, baskets.tolist()
+    edges = baskets.tolist()
+    blocks, start = [], edges[0]
     for edge, following in zip(edges[1:], [*edges[2:], np.inf], strict=True):
         if following - start > target and edge > start:
             count = edge - start if keep is None else int(np.count_nonzero(keep[start:edge]))

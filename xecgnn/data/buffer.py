@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xecgnn.data.batch import Readings
-from xecgnn.names import BRANCHES, FEATURES, TARGETS
+from xecgnn.names import FEATURES, SCHEMA, TARGETS
 
 __all__ = ["EventBuffer"]
 
@@ -66,5 +66,5 @@ class EventBuffer:
 
 
 def _empty(name: str, capacity: int) -> np.ndarray:
-    branch = BRANCHES[name]
-    return np.empty(capacity if branch.width == 1 else (capacity, branch.width), branch.dtype)
+    column = SCHEMA[name]
+    return np.empty(capacity if column.width == 1 else (capacity, column.width), column.dtype)

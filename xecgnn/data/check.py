@@ -17,9 +17,10 @@ from xecgnn.data.check_tree import basket_problems, branch_layouts, branch_probl
 from xecgnn.data.check_units import check_agreement, guess_units
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.files import Paths, find_files
+from xecgnn.data.match import event_pairs, repeated_pairs, shared_pairs
 from xecgnn.data.reader import BadFileError, TreeReader
 from xecgnn.detector import Detector
-from xecgnn.names import BRANCHES, NPHO, RELATIVE_NPHO, RELATIVE_TIME, SENSOR, TARGETS, TREE
+from xecgnn.names import IDENTIFIERS, NPHO, RELATIVE_NPHO, RELATIVE_TIME, SCHEMA, TARGETS, TREE
 from xecgnn.table import Table
 
 __all__ = ["CheckReport", "Problem", "check_files"]
@@ -28,7 +29,7 @@ BLOCK_EVENTS = 1000  # read at once: 38 MB of a MEG II file
 FLAKY = 0.01  # share of invalid readings from which on a live sensor is counted as flaky
 SHOWN = 20  # ids that are listed
 
-Keys = dict[Path, NDArray[np.int64]]  # of each file, one number per (run, event)
+Pairs = dict[Path, NDArray[np.int64]]  # of each file, (run, event) of each event, (E, 2)
 
 
 class Problem(NamedTuple):
@@ -70,7 +71,7 @@ class CheckReport:
 
 
 def check_files(paths: Paths, detector: Detector, against: Paths = (), tree: str = TREE) -> CheckReport:
-    """Look at every event of the files, in bounded memory (but 8 bytes per event, to find duplicates).
+    """Look at every event of the files, in bounded memory (but 16 bytes per event, to find duplicates).
 
     Args:
         paths: data files, globs, directories; sensors are judged over all of them together.
@@ -83,27 +84,27 @@ def check_files(paths: Paths, detector: Detector, against: Paths = (), tree: str
     """
     report, config = CheckReport(SensorTotals(detector.num_sensors)), ReaderConfig(tree=tree)
     files, others = find_files(paths), find_files(against) if against else []
-    keys, known = Keys(), Keys()
+    pairs, known = Pairs(), Pairs()
     for path in files:
         try:
             with TreeReader(path, config) as reader:
                 _check_file(reader, detector, report)
-                keys[path] = reader.event_keys()
+                pairs[path] = _event_pairs(reader)
         except BadFileError as error:
             report.warn(path, str(error).removeprefix(f"{path}: "), "error")
     if len({tuple(sorted(facts["branches"])) for facts in report.facts["files"].values()}) > 1:
         report.warn("files", "have different branches; training uses the truth that all of them have")
     if report.totals.num_events:
         _check_sensors(detector, report)
-    _check_duplicates(keys, report)
+    _check_duplicates(pairs, report)
     for path in others:
         try:
             with TreeReader(path, config) as reader:
-                known[path] = reader.event_keys()
+                known[path] = _event_pairs(reader)
         except BadFileError as error:
             report.warn(path, str(error).removeprefix(f"{path}: "), "error")
     if others:
-        _check_overlap(keys, known, report)
+        _check_overlap(pairs, known, report)
     return report
 
 
@@ -117,9 +118,9 @@ def _check_file(reader: TreeReader, detector: Detector, report: CheckReport) -> 
     usable = usable_branches(reader, detector)
     tasks = [task for task, branch in TARGETS.items() if branch in usable]
     report.lines.append(f"  truth for tasks: {', '.join(tasks) or 'none'}")
-    units = _check_units(reader.load(usable, 0, BLOCK_EVENTS), path, detector, report)
-    truth = reader.load(name for name in usable if BRANCHES[name].width != SENSOR)
-    unknown = {name: int((~np.isfinite(v)).reshape(events, -1).any(1).sum()) for name, v in truth.items()}
+    units = _check_units(reader.read(usable, 0, BLOCK_EVENTS), path, detector, report)
+    numbers = reader.read(name for name in usable if SCHEMA[name].kind != "reading")
+    unknown = {name: int((~np.isfinite(v)).reshape(events, -1).any(1).sum()) for name, v in numbers.items()}
     why = "unknown (NaN, or 9e9 and more)"
     report.lines += [f"  {name} is {why} in {number} events" for name, number in unknown.items() if number]
     report.lines.append("")
@@ -130,7 +131,7 @@ def _check_file(reader: TreeReader, detector: Detector, report: CheckReport) -> 
     if npho and RELATIVE_TIME in usable:
         blocks = cut_blocks(0, np.asarray(reader.tree[npho].entry_offsets, dtype=np.int64), BLOCK_EVENTS)
         for block in tqdm(blocks, desc=path.name, unit="block", leave=False, disable=None):
-            report.totals.add(*reader.load((npho, RELATIVE_TIME), block.start, block.stop).values())
+            report.totals.add(*reader.read((npho, RELATIVE_TIME), block.start, block.stop).values())
 
 
 def _check_layout(reader: TreeReader, report: CheckReport) -> dict[str, dict[str, Any]]:
@@ -208,28 +209,28 @@ def _check_sensors(detector: Detector, report: CheckReport) -> None:
         report.warn("sensors", f"{totals.blind_events} of {events} events have no valid npho at all")
 
 
-def _check_duplicates(keys: Keys, report: CheckReport) -> None:
+def _check_duplicates(pairs: Pairs, report: CheckReport) -> None:
     """Events that are there more than once, in a file or in several."""
-    within = {str(path): len(values) - len(np.unique(values)) for path, values in keys.items()}
-    together = np.concatenate([np.empty(0, np.int64), *keys.values()])
-    values, counts = np.unique(together, return_counts=True)
+    within = {str(path): int(repeated_pairs(values).sum()) for path, values in pairs.items()}
+    together = np.concatenate([np.empty((0, 2), np.int64), *pairs.values()])
+    again = together[repeated_pairs(together)]
     inside = sum(within.values())
-    across = len(together) - len(values) - inside
+    across = len(again) - inside
     report.facts["duplicates"] = {"within": within, "across": across}
     report.lines += [f"duplicates of (run, event): {inside} within files, {across} across files", ""]
     for where, number in (*within.items(), ("files", across)):
         if number:
-            report.warn(where, f"{number} events are there again (run, event): {_events(values[counts > 1])}")
+            report.warn(where, f"{number} events are there again (run, event): {_events(np.unique(again, axis=0))}")
 
 
-def _check_overlap(keys: Keys, known: Keys, report: CheckReport) -> None:
+def _check_overlap(pairs: Pairs, known: Pairs, report: CheckReport) -> None:
     """Events that the sample shares with the files it must be independent of."""
     overlap: dict[str, dict[str, int]] = {str(other): {} for other in known}
     for other, there in known.items():
         if not len(there):
             report.warn(other, "no branch run and event: overlap cannot be found")
-        for path, values in keys.items():
-            common = np.intersect1d(values, there)
+        for path, values in pairs.items():
+            common = shared_pairs(values, there)
             overlap[str(other)][str(path)] = len(common)
             if len(common):
                 report.warn(path, f"{len(common)} events are also in {other}: {_events(common)}", "error")
@@ -238,8 +239,14 @@ def _check_overlap(keys: Keys, known: Keys, report: CheckReport) -> None:
     report.lines += [f"events (run, event) in common with the {len(known)} files against: {shared}", ""]
 
 
-def _events(keys: NDArray[np.int64]) -> str:
-    return _listed([f"({key >> 32}, {key & 0xFFFFFFFF})" for key in keys[:4].tolist()], 3)
+def _event_pairs(reader: TreeReader) -> NDArray[np.int64]:
+    """(run, event) of all events; none where the file does not have both."""
+    present = [name for name in IDENTIFIERS if name in reader.stored]
+    return event_pairs(reader.read(present)) if len(present) == len(IDENTIFIERS) else np.empty((0, 2), np.int64)
+
+
+def _events(pairs: NDArray[np.int64]) -> str:
+    return _listed([f"({run}, {event})" for run, event in pairs[:4].tolist()], 3)
 
 
 def _listed(entries: Sequence[object], limit: int = SHOWN) -> str:

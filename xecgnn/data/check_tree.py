@@ -9,12 +9,14 @@ import numpy as np
 
 from xecgnn.data.reader import TreeReader
 from xecgnn.detector import Detector
-from xecgnn.names import BRANCHES, IDENTIFIERS, NPHO, RELATIVE_NPHO, RELATIVE_TIME, SENSOR, TARGETS
+from xecgnn.names import IDENTIFIERS, NPHO, RELATIVE_NPHO, RELATIVE_TIME, SCHEMA, TARGETS
+from xecgnn.schema import SENSOR
 
 __all__ = ["BranchLayout", "basket_problems", "branch_layouts", "branch_problems", "usable_branches"]
 
 MIN_PER_BASKET, MAX_BASKET = 50, 200e6  # events, bytes
 DOCS = "docs/data_format.md"
+LEAVES = {"float32": "/F", "int32": "/I", "int64": "/L"}  # how ROOT names the types
 
 
 class BranchLayout(NamedTuple):
@@ -31,15 +33,14 @@ class BranchLayout(NamedTuple):
 
 def branch_layouts(reader: TreeReader) -> list[BranchLayout]:
     """All branches of the file."""
-    readable, _ = reader.layout()
     found = []
     for branch in reader.tree.branches:
         baskets, size = max(branch.num_baskets, 1), max(branch.uncompressed_bytes, 1)
+        column = reader.stored.get(branch.name)
         stored = branch.typename
-        if branch.name in readable:
-            dtype, width = readable[branch.name]
-            stored = np.dtype(dtype).name + (f"[{width}]" if width > 1 else "")
-        unit = BRANCHES[branch.name].unit if branch.name in BRANCHES else "(not used)"
+        if column:
+            stored = np.dtype(column.dtype).name + (f"[{column.width}]" if column.width > 1 else "")
+        unit = SCHEMA[branch.name].unit if branch.name in SCHEMA else "(not used)"
         compression = str(branch.compression or branch.file.compression or "none")  # uproot writes it to the file
         ratio = branch.compressed_bytes / size
         per_basket = -(-reader.num_entries // baskets)
@@ -48,23 +49,23 @@ def branch_layouts(reader: TreeReader) -> list[BranchLayout]:
 
 
 def usable_branches(reader: TreeReader, detector: Detector) -> list[str]:
-    """Names of `BRANCHES` that are there with the right number of values."""
-    readable, _ = reader.layout()
-    return [name for name, width in _widths(detector).items() if name in readable and readable[name][1] == width]
+    """Readings, truth and identifiers that are there with the right number of values."""
+    stored = reader.stored
+    return [name for name, width in _widths(detector).items() if name in stored and stored[name].width == width]
 
 
 def branch_problems(reader: TreeReader, detector: Detector) -> Iterator[tuple[str, str]]:
     """What is missing, or has another form: (level, text)."""
-    readable, unreadable = reader.layout()
+    readable, unreadable = reader.stored, reader.unreadable
     present, names = {*readable, *unreadable}, ", ".join(reader.tree.keys())
     for name, width in _widths(detector).items():
         if name in unreadable:
-            leaf = name + (f"[{width}]" if width > 1 else "") + ("/I" if BRANCHES[name].dtype == "int32" else "/F")
+            leaf = name + (f"[{width}]" if width > 1 else "") + LEAVES[SCHEMA[name].dtype]
             stored = reader.tree[name].typename
             yield "error", f"branch {name!r} is {stored}, not a fixed-size array of numbers: write {leaf!r} ({DOCS})"
-        elif name in readable and readable[name][1] != width:
-            whose = f" for detector {detector.name}" if BRANCHES[name].width == SENSOR else ""
-            yield "error", f"branch {name!r} has {readable[name][1]} values per event, expected {width}{whose}"
+        elif name in readable and readable[name].width != width:
+            whose = f" for detector {detector.name}" if SCHEMA[name].width == SENSOR else ""
+            yield "error", f"branch {name!r} has {readable[name].width} values per event, expected {width}{whose}"
     if NPHO not in present and RELATIVE_NPHO in present:
         yield "warning", f"no branch 'npho', but {RELATIVE_NPHO!r}: train with data.npho_branch {RELATIVE_NPHO}"
     elif NPHO not in present:
@@ -81,7 +82,7 @@ def branch_problems(reader: TreeReader, detector: Detector) -> Iterator[tuple[st
 def basket_problems(layouts: Iterable[BranchLayout], num_entries: int) -> Iterator[str]:
     """Baskets of the readings that are so small that reading is slow, or so large that they do not fit into memory."""
     for entry in layouts:
-        if entry.name in BRANCHES and BRANCHES[entry.name].width == SENSOR:
+        if SCHEMA[entry.name].kind == "reading":
             if entry.events_per_basket < min(MIN_PER_BASKET, num_entries):
                 text = f"{entry.events_per_basket} events per basket make reading slow: rewrite the file with 500"
                 yield f"branch {entry.name!r}: {text} ({DOCS})"
@@ -91,5 +92,6 @@ def basket_problems(layouts: Iterable[BranchLayout], num_entries: int) -> Iterat
 
 
 def _widths(detector: Detector) -> dict[str, int]:
-    """Values per event of all branches, for this detector."""
-    return {name: detector.num_sensors if b.width == SENSOR else b.width for name, b in BRANCHES.items()}
+    """Values per event of the branches of a data file, for this detector."""
+    columns = (SCHEMA[name] for name in SCHEMA.names("reading", "truth", "identifier"))
+    return {c.name: detector.num_sensors if c.width == SENSOR else c.width for c in columns}

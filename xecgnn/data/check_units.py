@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xecgnn.detector import Detector, angles_to_direction
-from xecgnn.names import BRANCHES, INVALID_LIMIT, NPHO, RELATIVE_NPHO, RELATIVE_TIME, TIME, is_valid
+from xecgnn.names import INVALID_LIMIT, NPHO, RELATIVE_NPHO, RELATIVE_TIME, SCHEMA, TIME, is_valid
 
 __all__ = ["Finding", "check_agreement", "guess_units"]
 
@@ -49,7 +49,7 @@ def guess_units(columns: Columns) -> Iterator[Finding]:
         size = size[(size < INVALID_LIMIT) & (size > 0)]
         if len(size):
             value = float(np.quantile(size, share))
-            unit, expected = next(unit for limit, unit in units if value <= limit), BRANCHES[branch].unit
+            unit, expected = next(unit for limit, unit in units if value <= limit), SCHEMA[branch].unit
             problem, level = f"looks like {unit}, expected {expected}" if unit != expected else "", "error"
             if problem and branch == "emiAng":
                 problem, level = "looks like deg: read it with data.angle_unit deg", "warning"

@@ -1,26 +1,30 @@
-"""From a list of names, globs and directories to checked files, and to their events where these fit into memory."""
+"""From a list of names, globs and directories to checked files, and to the columns of blocks of their events."""
 
 from __future__ import annotations
 
 import glob
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from xecgnn.data.config import ReaderConfig
-from xecgnn.data.events import EventArrays
-from xecgnn.data.reader import BadFileError, FileScan, TreeReader
-from xecgnn.names import BRANCHES, FEATURES, SENSOR
+import numpy as np
 
-__all__ = ["Paths", "common_columns", "find_files", "read_events", "scan_files"]
+from xecgnn.data.blocks import Block, cut_blocks
+from xecgnn.data.config import ReaderConfig
+from xecgnn.data.reader import BadFileError, FileScan, TreeReader
+from xecgnn.names import FEATURES, SCHEMA
+from xecgnn.schema import KINDS, Schema
+
+__all__ = ["OPTIONAL", "Paths", "common_columns", "find_files", "read_blocks", "read_columns", "scan_files"]
 
 logger = logging.getLogger(__name__)
 
 Paths = str | Path | Iterable[str | Path]
 
 # Truth and identification: read where present.
-OPTIONAL = tuple(name for name, branch in BRANCHES.items() if branch.width != SENSOR)
+OPTIONAL = SCHEMA.names("truth", "identifier")
 
 
 def find_files(paths: Paths) -> list[Path]:
@@ -29,6 +33,8 @@ def find_files(paths: Paths) -> list[Path]:
     Raises:
         FileNotFoundError: One of ``paths`` stands for no file.
     """
+    if isinstance(paths, Path) and not glob.has_magic(str(paths)) and not paths.exists():
+        raise FileNotFoundError(f"no such file: {paths}")
     found: list[Path] = []
     for entry in [paths] if isinstance(paths, str | Path) else paths:
         path = Path(entry).expanduser()
@@ -48,6 +54,7 @@ def scan_files(
     columns: Sequence[str],
     config: ReaderConfig,
     num_sensors: int | None = None,
+    schema: Schema = SCHEMA,
 ) -> list[FileScan]:
     """Look into every file once: entries, baskets, columns, fiducial events.
 
@@ -56,14 +63,11 @@ def scan_files(
         BadFileError: A bad file and ``on_bad_file`` is stop, or all files are bad.
         ValueError: A file lacks one of ``columns`` or belongs to a detector with another number of sensors.
     """
-    unknown = [column for column in columns if column not in BRANCHES]
-    if unknown:
-        raise ValueError(f"unknown column {unknown[0]!r}; columns: {', '.join(BRANCHES)}")
     files = find_files(paths)
     scans = []
     for path in files:
         try:
-            with TreeReader(path, config) as reader:
+            with TreeReader(path, config, schema) as reader:
                 scans.append(reader.scan(columns, num_sensors))
         except BadFileError as error:
             if config.on_bad_file == "stop":
@@ -79,46 +83,54 @@ def common_columns(scans: Sequence[FileScan], names: Iterable[str] = OPTIONAL) -
     return tuple(name for name in names if all(name in scan.columns for scan in scans))
 
 
-def read_events(
+def read_blocks(
+    files: Sequence[FileScan],
+    blocks: Iterable[Block],
+    columns: Sequence[str],
+    config: ReaderConfig,
+    schema: Schema = SCHEMA,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Columns of each block after the cuts, perhaps without events; a bad block may be skipped, as a bad file may."""
+    for number, some in groupby(blocks, key=lambda block: block.file):
+        file = files[number]
+        with TreeReader(file.path, config, schema) as reader:
+            for block in some:
+                try:
+                    values = reader.read(columns, block.start, block.stop)
+                except BadFileError as error:
+                    if config.on_bad_file == "stop":
+                        raise
+                    logger.warning("skipped %s", error)
+                    continue
+                keep = None if file.keep is None else file.keep[block.start : block.stop]
+                yield values if keep is None else {name: array[keep] for name, array in values.items()}
+
+
+def read_columns(
     paths: Paths,
-    *,
-    branches: Sequence[str] | None = None,
-    start: int = 0,
-    stop: int | None = None,
-    num_sensors: int | None = None,
-    config: ReaderConfig | None = None,
+    columns: Sequence[str] | None,
+    chunk: int,
+    start: int,
+    stop: int | None,
+    num_sensors: int | None,
+    config: ReaderConfig | None,
+    schema: Schema,
     **options: Any,
-) -> EventArrays:
-    """Read whole (small) files into memory.
-
-    Args:
-        paths: Files, globs, directories, or a list of these.
-        branches: Columns, names of ``BRANCHES``; None reads npho, relative_time and every truth and identification that
-            all files have.
-        start: First entry, counted over all files before the fiducial cut.
-        stop: Entry after the last one; None = all.
-        num_sensors: Number of sensors that the files must have; None accepts any.
-        config: Reader settings.
-        **options: Single reader settings, e.g. ``npho_branch="relative_npho"`` or ``angle_unit="deg"``.
-
-    Returns:
-        The events in file order.
-
-    Raises:
-        As :func:`scan_files`; ValueError where no event is left.
-    """
+) -> Iterator[dict[str, np.ndarray]]:
+    """What :meth:`Events.read` and :meth:`Events.stream` read: blocks of about ``chunk`` events, cut at baskets."""
     config = ReaderConfig(**((config.model_dump(include=set(ReaderConfig.model_fields)) if config else {}) | options))
-    scans = scan_files(paths, branches or FEATURES, config, num_sensors)
-    columns = tuple(branches) if branches is not None else (*FEATURES, *common_columns(scans))
-    parts, offset = [], 0
-    for scan in scans:
-        first = max(start - offset, 0)
-        last = scan.num_entries if stop is None else min(scan.num_entries, stop - offset)
-        offset += scan.num_entries
-        if first < last:
-            with TreeReader(scan.path, config) as reader:
-                part = EventArrays(reader.read(columns, first, last))
-            parts.append(part if scan.keep is None else part[scan.keep[first:last]])
-    if not parts:
-        raise ValueError(f"entries {start} to {stop} are outside the {offset} entries of {len(scans)} files")
-    return EventArrays.concatenate(parts)
+    named = FEATURES if columns is None else tuple(name for name in columns if name not in KINDS)
+    files = scan_files(paths, named, config, num_sensors, schema)
+    everywhere = common_columns(files, files[0].columns)
+    kinds = ("truth", "identifier") if columns is None else columns
+    names = dict.fromkeys((*named, *(name for name in everywhere if schema[name].kind in kinds)))
+    blocks: list[Block] = []
+    total = 0
+    for number, file in enumerate(files):
+        last = file.num_entries if stop is None else min(file.num_entries, stop - total)
+        edges = np.unique(file.baskets.clip(max(start - total, 0), max(last, 0)))
+        blocks += cut_blocks(number, edges, chunk) if edges[0] < last else []
+        total += file.num_entries
+    if not blocks:
+        raise ValueError(f"entries {start} to {stop} are outside the {total} entries of {len(files)} files")
+    return read_blocks(files, blocks, tuple(names), config, schema)

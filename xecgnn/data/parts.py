@@ -8,17 +8,14 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 from filelock import FileLock, Timeout
 
-from xecgnn.data.config import ReaderConfig
-from xecgnn.data.reader import TreeReader
-from xecgnn.data.writer import BASKET_EVENTS, TreeWriter
+from xecgnn.data.events import Events
+from xecgnn.data.writer import TreeWriter, write
 from xecgnn.output import check_new
+from xecgnn.schema import Schema
 
-__all__ = ["PartFiles", "read_portions"]
-
-Layout = Mapping[str, tuple[str, int]]  # as TreeWriter takes it
+__all__ = ["PartFiles", "stored_events"]
 
 
 class PartFiles:
@@ -30,7 +27,6 @@ class PartFiles:
 
     Args:
         output: The file to write in the end.
-        layout: Its branches.
         job: What the parts depend on, as text by name; a job with other values may not go on with these parts.
 
     Raises:
@@ -38,8 +34,8 @@ class PartFiles:
         ValueError: Another job is at work here, or left parts that depend on other values.
     """
 
-    def __init__(self, output: Path, layout: Layout, job: Mapping[str, str]) -> None:
-        self.output, self.layout, self.job = output, layout, dict(job)
+    def __init__(self, output: Path, job: Mapping[str, str]) -> None:
+        self.output, self.job = output, dict(job)
         self.folder = output.with_name(output.name + ".parts")
         self._lock = FileLock(self.folder / "lock")
 
@@ -86,16 +82,13 @@ class PartFiles:
 
     def write(self, number: int) -> TreeWriter:
         """A writer for one part; it is read once, so it is packed quickly rather than well."""
-        return TreeWriter(self._path(number), self.layout, "lz4")
+        return TreeWriter(self._path(number), "lz4")
 
     def merge(self, notes: Mapping[str, str]) -> tuple[Path, int]:
         """All parts in one file, still inside the folder, with `notes` beside the tree; and its number of events."""
         merged = self.folder / "merged.root"
-        with TreeWriter(merged, self.layout, notes=notes) as writer:
-            for part in self.complete():
-                for columns in read_portions(part):
-                    writer.write(columns)
-        return merged, writer.num_events
+        parts = (events for part in self.complete() for events in stored_events(part))
+        return merged, write(parts, merged, notes=notes)
 
     def publish(self, merged: Path) -> None:
         """Give the merged file the name of the output."""
@@ -104,10 +97,6 @@ class PartFiles:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def read_portions(path: Path) -> Iterator[dict[str, np.ndarray]]:
-    """All entries of a file that `TreeWriter` wrote, a basket at a time: name -> (E,) or (E, width)."""
-    with TreeReader(path, ReaderConfig()) as reader:
-        layout, _ = reader.layout()
-        for start in range(0, reader.num_entries, BASKET_EVENTS):
-            stop = min(start + BASKET_EVENTS, reader.num_entries)
-            yield {name: reader.read_branch(name, start, stop) for name in layout}
+def stored_events(path: Path) -> Iterator[Events]:
+    """All branches of a file as they are stored, a basket at a time."""
+    return Events.stream(path, ["other"], schema=Schema())

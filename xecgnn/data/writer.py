@@ -1,10 +1,11 @@
-"""Write a tree in the layout of the experiment: fixed-size arrays, large baskets, no half-written files."""
+"""Write tables of events: trees in the layout of the experiment, or CSV; no half-written files."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, get_args
@@ -12,36 +13,63 @@ from typing import Any, get_args
 import numpy as np
 
 from xecgnn.data.config import CompressionName
+from xecgnn.data.events import Events
 from xecgnn.names import TREE
 from xecgnn.output import completed
 
-__all__ = ["BASKET_EVENTS", "TreeWriter", "layout_of"]
+__all__ = ["BASKET_EVENTS", "TreeWriter", "write", "write_csv"]
 
 # A reading of all sensors is 19 kB per event: at ROOT's default basket size every event would be a basket of its own.
 BASKET_EVENTS = 500
+
+
+def write(events: Events | Iterable[Events], path: str | Path, **options: Any) -> int:
+    """Write events, or a stream of them with the same columns, to a file that appears when it is complete.
+
+    Args:
+        events: What to write.
+        path: With ``.csv`` a table as ``write_csv`` makes it, else a tree.
+        **options: Those of :class:`TreeWriter`.
+
+    Returns:
+        Number of events.
+
+    Raises:
+        ValueError: Nothing to write, not even an empty table.
+    """
+    path = Path(path)
+    stream = iter([events] if isinstance(events, Events) else events)
+    first = next(stream, None)  # mistakes show before a file is begun
+    if first is None:
+        raise ValueError(f"{path}: nothing to write")
+    if path.suffix == ".csv":
+        return write_csv(chain([first], stream), path)
+    with TreeWriter(path, **options) as writer:
+        for some in chain([first], stream):
+            writer.write(some)
+    return writer.num_events
 
 
 class TreeWriter:
     """Stream events into one ROOT file, ``BASKET_EVENTS`` per basket whatever the sizes of the single writes.
 
     The file grows as ``<path>.part`` and takes its name when the ``with`` block ends; after an exception it is removed.
-    An existing file of that name is replaced only then: whoever must not overwrite checks before.
+    An existing file of that name is replaced only then: whoever must not overwrite checks before. The branches are the
+    columns of the first events; a single value makes a scalar branch.
 
     Args:
         path: The file to write.
-        branches: Name -> (dtype, width); width 1 makes a scalar branch, fed by (E,) arrays, others by (E, width).
         compression: zstd (small), lz4 (fast to read), zlib (readable by any ROOT), none.
         tree: Name of the tree.
         notes: Name -> text, stored beside the tree (as TObjString).
 
     Raises:
-        ValueError: An unknown compression; in ``write``, missing or unknown branches, or an array of another shape.
+        ValueError: An unknown compression; in ``write``, other columns than before, or one of another shape.
     """
 
     def __init__(
         self,
         path: str | Path,
-        branches: Mapping[str, tuple[str, int]],
         compression: CompressionName = "zstd",
         tree: str = TREE,
         notes: Mapping[str, str] | None = None,
@@ -50,10 +78,10 @@ class TreeWriter:
             raise ValueError(f"unknown compression {compression!r}; allowed: {', '.join(get_args(CompressionName))}")
         self.path = Path(path)
         self.num_events = 0
-        self._branches = {name: (np.dtype(dtype), width) for name, (dtype, width) in branches.items()}
         self._compression = compression
         self._tree_name = tree
         self._notes = dict(notes or {})
+        self._file: Any = None
         self._tree: Any = None
         self._filled = 0
         self._buffer: dict[str, np.ndarray] = {}
@@ -62,25 +90,24 @@ class TreeWriter:
         import uproot
 
         codecs = {"zstd": uproot.ZSTD(1), "lz4": uproot.LZ4(1), "zlib": uproot.ZLIB(1), "none": None}
-        layout = self._branches.items()
-        self._buffer = {name: np.empty(_shape(width, BASKET_EVENTS), dtype) for name, (dtype, width) in layout}
         with ExitStack() as stack:
             part = stack.enter_context(completed(self.path))
-            file = stack.enter_context(uproot.recreate(part, compression=codecs[self._compression]))
-            self._tree = file.mktree(self._tree_name, {n: np.dtype((dtype, _shape(w))) for n, (dtype, w) in layout})
-            for name, text in self._notes.items():
-                file[name] = text
+            self._file = stack.enter_context(uproot.recreate(part, compression=codecs[self._compression]))
             self._stack = stack.pop_all()  # closes the file, then names it
         return self
 
-    def write(self, columns: Mapping[str, np.ndarray]) -> None:
-        """Append events. ``columns`` has exactly the branches of the tree, (E,) or (E, width) each."""
-        if set(columns) != set(self._branches):
-            raise ValueError(f"columns {sorted(columns)} do not match the branches {sorted(self._branches)}")
-        size = len(next(iter(columns.values())))
-        for name, (_, width) in self._branches.items():
-            if columns[name].shape != _shape(width, size):
-                raise ValueError(f"branch {name!r} got shape {columns[name].shape}, expected {_shape(width, size)}")
+    def write(self, events: Events) -> None:
+        """Append events."""
+        columns = {name: v.reshape(-1) if v.shape[1:] == (1,) else v for name, v in events.columns.items()}
+        if self._tree is None:
+            self._begin(columns)
+        if set(columns) != set(self._buffer):
+            raise ValueError(f"columns {sorted(columns)} do not match the branches {sorted(self._buffer)}")
+        size = len(events)
+        for name, buffer in self._buffer.items():
+            if columns[name].shape[1:] != buffer.shape[1:]:
+                wanted = (size, *buffer.shape[1:])
+                raise ValueError(f"branch {name!r} got shape {columns[name].shape}, expected {wanted}")
         start = 0
         while start < size:
             count = min(size - start, BASKET_EVENTS - self._filled)
@@ -89,6 +116,13 @@ class TreeWriter:
             start, self._filled = start + count, self._filled + count
             if self._filled == BASKET_EVENTS:
                 self._flush()
+
+    def _begin(self, columns: Mapping[str, np.ndarray]) -> None:
+        self._buffer = {name: np.empty((BASKET_EVENTS, *v.shape[1:]), v.dtype) for name, v in columns.items()}
+        layout = {name: np.dtype((v.dtype, v.shape[1:])) for name, v in columns.items()}
+        self._tree = self._file.mktree(self._tree_name, layout)
+        for name, text in self._notes.items():
+            self._file[name] = text
 
     def _flush(self) -> None:
         """One ``extend`` is one basket per branch."""
@@ -109,11 +143,23 @@ class TreeWriter:
         self._stack.__exit__(kind, error, traceback)
 
 
-def layout_of(columns: Mapping[str, np.ndarray]) -> dict[str, tuple[str, int]]:
-    """Branches that hold these columns, (E,) or (E, width), as ``TreeWriter`` takes them."""
-    return {name: (array.dtype.str, 1 if array.ndim == 1 else array.shape[1]) for name, array in columns.items()}
-
-
-def _shape(width: int, *events: int) -> tuple[int, ...]:
-    """Shape of ``events`` entries of a branch: scalars have no second axis."""
-    return (*events, width) if width > 1 else events
+def write_csv(stream: Iterable[Events], path: Path) -> int:
+    """A head, then one row per event; several values are columns <name>_0, <name>_1, ...; all read back exactly."""
+    total, before = 0, None
+    with completed(path) as part, part.open("w", encoding="utf-8") as file:
+        for events in stream:
+            names, values, formats = [], [], []
+            for name, column in events.columns.items():
+                wide = [column] if column.ndim == 1 else list(column.T)
+                names += [name] if len(wide) == 1 else [f"{name}_{number}" for number in range(len(wide))]
+                values += [single.tolist() for single in wide]
+                number = "%d" if column.dtype.kind != "f" else "%.9g" if column.itemsize <= 4 else "%.17g"
+                formats += [number] * len(wide)
+            if before is None:
+                file.write(",".join(names) + "\n")
+            elif names != before:
+                raise ValueError(f"columns {names} do not match those before, {before}")
+            row = ",".join(formats) + "\n"
+            file.writelines(row % numbers for numbers in zip(*values, strict=True))
+            total, before = total + len(events), names
+    return total

@@ -15,8 +15,6 @@ _PUBLIC = {
     "fit_baselines": "baselines.targets",
     "fit_on_batches": "run",
     "summary_table": "summary",
-    "write_csv": "predictions",
-    "write_root": "predictions",
     "write_sensor_predictions": "reconstruction",
 }
 

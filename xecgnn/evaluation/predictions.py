@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,17 +12,14 @@ from torch import Tensor
 
 from xecgnn.evaluation.baselines.light import Light
 from xecgnn.evaluation.baselines.targets import Baseline
-from xecgnn.evaluation.display.photon import LOSS
-from xecgnn.names import BRANCHES, TARGETS
-from xecgnn.output import completed
+from xecgnn.names import LOSS, SCHEMA, TARGETS
 from xecgnn.tasks.task import Task
 
-__all__ = ["NETWORK", "Columns", "ValidationSample", "baseline_branch", "event_losses", "write_csv", "write_root"]
+__all__ = ["NETWORK", "Columns", "ValidationSample", "baseline_branch", "event_losses"]
 
 Columns = dict[str, NDArray]  # branch -> (E,) or (E, width)
 
 NETWORK = "network"  # title of the network's own predictions, beside those of the baselines
-CSV_ROWS = 10_000  # events formatted at a time
 
 
 class ValidationSample:
@@ -50,13 +46,13 @@ class ValidationSample:
         """
         columns = batch.identifiers
         columns |= {branch: batch.y[name] for name, branch in TARGETS.items() if name in batch.y}
-        arrays = {name: _column(values.cpu().numpy(), BRANCHES[name].dtype) for name, values in columns.items()}
+        arrays = {name: _column(values.cpu().numpy(), SCHEMA[name].dtype) for name, values in columns.items()}
         arrays[LOSS] = event_losses(self.tasks, raw, batch.y).cpu().numpy()
         for name, task in self.tasks.items():
             arrays |= task.columns(task.decode(raw[name]))
             for title, baseline in self.baselines[name].items():
                 (values,) = task.columns({name: torch.as_tensor(baseline.predict(light))}).values()
-                arrays[baseline_branch(title, task)] = _column(values, BRANCHES[task.branch].dtype)
+                arrays[baseline_branch(title, task)] = _column(values, SCHEMA[task.branch].dtype)
         for name, values in arrays.items():
             self._columns.setdefault(name, []).append(values)
         return arrays
@@ -78,36 +74,6 @@ def event_losses(tasks: Mapping[str, Task], raw: Mapping[str, Tensor], targets: 
     weights = [task.weight for task in tasks.values()]
     total = sum(weight * loss for weight, loss in zip(weights, losses, strict=True))
     return torch.where(torch.stack(valid).any(0), total, torch.nan)
-
-
-def write_csv(path: Path, columns: Mapping[str, NDArray] | Iterable[Mapping[str, NDArray]]) -> None:
-    """One row per event; several values become columns <branch>_0, <branch>_1, ...; float32 reads back exactly.
-
-    `columns` may come in portions with the same names: then only one is in memory.
-    """
-    with completed(path) as part, part.open("w", encoding="utf-8") as file:
-        for number, portion in enumerate([columns] if isinstance(columns, Mapping) else columns):
-            names: list[str] = []
-            values: list[NDArray] = []
-            formats: list[str] = []
-            for name, array in portion.items():
-                wide = array.reshape(len(array), -1)
-                names += [name] if wide.shape[1] == 1 else [f"{name}_{i}" for i in range(wide.shape[1])]
-                formats += ["%d" if np.issubdtype(array.dtype, np.integer) else "%.9g"] * wide.shape[1]
-                values.append(wide)
-            if number == 0:
-                file.write(",".join(names) + "\n")
-            for start in range(0, len(values[0]), CSV_ROWS):
-                rows = [wide[start : start + CSV_ROWS].astype(np.float64) for wide in values]
-                np.savetxt(file, np.concatenate(rows, 1), fmt=formats, delimiter=",")
-
-
-def write_root(path: Path, columns: Mapping[str, NDArray]) -> None:
-    """The same columns as branches of a tree, with several values per entry where there are several."""
-    from xecgnn.data.writer import TreeWriter, layout_of
-
-    with TreeWriter(path, layout_of(columns)) as writer:
-        writer.write(columns)
 
 
 def _column(values: NDArray, dtype: str) -> NDArray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +12,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from xecgnn.data.batch import Readings
+from xecgnn.data.events import Events
+from xecgnn.data.writer import write
 from xecgnn.models.masked import ReconstructionNetwork, predict_masked
-from xecgnn.names import INVALID_VALUE, NPHO, RELATIVE_TIME
+from xecgnn.names import INVALID_VALUE, MASKED, NPHO, RELATIVE_TIME
 from xecgnn.nn.masking import Masker
+from xecgnn.schema import prediction_of
 
 __all__ = ["Reconstruction", "reconstructions", "write_sensor_predictions"]
 
@@ -78,16 +80,8 @@ def write_sensor_predictions(
     Branches: run, event where known; npho, relative_time as read; masked; pred_npho and, if it is predicted,
     pred_relative_time, `INVALID_VALUE` where the sensor was not masked.
     """
-    from xecgnn.data.writer import TreeWriter, layout_of
-
-    writer: TreeWriter | None = None
-    with ExitStack() as stack:
-        for events in reconstructions(model, masker, loader, seed, max_events):
-            columns = _columns(events)
-            if writer is None:
-                layout = layout_of(columns)
-                writer = stack.enter_context(TreeWriter(path, layout))
-            writer.write(columns)
+    found = reconstructions(model, masker, loader, seed, max_events)
+    write((Events(_columns(events)) for events in found), path)
 
 
 def _reconstruct(
@@ -110,11 +104,11 @@ def _reconstruct(
 
 def _columns(events: Reconstruction) -> dict[str, NDArray]:
     """Branches of the file."""
-    predicted = {f"pred_{NPHO}": events.predicted_npho, f"pred_{RELATIVE_TIME}": events.predicted_time}
+    predicted = {prediction_of(NPHO): events.predicted_npho, prediction_of(RELATIVE_TIME): events.predicted_time}
     hidden = {name: np.where(events.masked, a, INVALID_VALUE) for name, a in predicted.items() if a is not None}
     floats = {NPHO: events.npho, RELATIVE_TIME: events.time, **hidden}
     return {
-        **{name: values.astype(np.int32) for name, values in events.identifiers.items()},
+        **events.identifiers,
         **{name: np.nan_to_num(values, nan=INVALID_VALUE).astype(np.float32) for name, values in floats.items()},
-        "masked": events.masked,
+        MASKED: events.masked,
     }

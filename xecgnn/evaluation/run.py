@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from xecgnn.data.events import Events
+from xecgnn.data.writer import write
 from xecgnn.evaluation.baselines.light import LightSummary
 from xecgnn.evaluation.baselines.targets import Baseline, fit_baselines
 from xecgnn.evaluation.config import EvaluationConfig
-from xecgnn.evaluation.predictions import ValidationSample, write_csv, write_root
+from xecgnn.evaluation.predictions import ValidationSample
 from xecgnn.evaluation.runs import EvaluatedRun
 from xecgnn.evaluation.worst import WorstEvents
 from xecgnn.models.xec import XECModel
@@ -58,10 +60,10 @@ def evaluate_run(
             batch = batch.to(device)
             worst.add(batch.x, sample.add(batch, model.raw_outputs(batch), summarize(batch)))
 
-    columns = sample.columns
+    predicted = Events(sample.columns)
     files = [run.file("csv"), run.file("predictions")]
-    write_csv(files[0], columns)
-    write_root(files[1], columns)
+    for file in files:
+        write(predicted, file)
     if len(worst):
         files.append(run.file("worst_events"))
         worst.write(files[-1], model)

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xecgnn.data.config import ReaderConfig
-from xecgnn.data.reader import TreeReader, event_keys
+from xecgnn.data.events import Events
+from xecgnn.data.match import event_pairs, match_pairs, repeated_pairs
 from xecgnn.evaluation.measures import usable_events
 from xecgnn.evaluation.predictions import NETWORK, baseline_branch
-from xecgnn.names import BRANCHES, FEATURES, IDENTIFIERS, SENSOR, TARGETS, TREE, is_valid
+from xecgnn.names import FEATURES, IDENTIFIERS, SCHEMA, TARGETS, TREE, is_valid
+from xecgnn.schema import KINDS
 from xecgnn.tasks.config import TasksConfig
 from xecgnn.tasks.registry import build_tasks
 from xecgnn.tasks.task import Task
@@ -46,7 +47,7 @@ class PredictedSample:
         self.tasks: dict[str, Task] = dict(build_tasks(TasksConfig.model_validate(enabled)).items())  # type: ignore[arg-type]
         self.predictions: dict[str, dict[str, NDArray]] = {name: {} for name in names}
         self.sigmas: dict[str, dict[str, NDArray]] = {name: {} for name in names}
-        self.truth = {name: values for name, values in columns.items() if name in BRANCHES and name not in IDENTIFIERS}
+        self.truth = {name: values for name, values in columns.items() if SCHEMA[name].kind == "truth"}
         self.facts: dict[str, Any] = {"events": _length(columns), "invalid": {}}
 
     def add(self, title: str, task: Task, values: NDArray, sigma: NDArray | None = None) -> None:
@@ -125,10 +126,8 @@ def read_predictions(path: Path) -> PredictedSample:
 
 def read_single_events(path: Path, num_sensors: int) -> list[Columns]:
     """All branches of each event of a small file."""
-    with TreeReader(path, ReaderConfig()) as reader:
-        reader.scan(FEATURES, num_sensors)
-        columns = reader.load(reader.layout()[0])
-    return [{name: values[row] for name, values in columns.items()} for row in range(reader.num_entries)]
+    events = Events.read(path, [*FEATURES, *KINDS], num_sensors=num_sensors)
+    return [{name: values[row] for name, values in events.columns.items()} for row in range(len(events))]
 
 
 def drawable_tasks(sample: PredictedSample, tasks: Mapping[str, Task]) -> Iterator[tuple[str, Task]]:
@@ -147,21 +146,22 @@ def drawable_tasks(sample: PredictedSample, tasks: Mapping[str, Task]) -> Iterat
 
 def _read(path: Path, tree: str) -> Columns:
     """All columns of a file but readings: (E,) or (E, width)."""
-    with TreeReader(path, ReaderConfig(tree=tree)) as reader:
-        readable, _ = reader.layout()
-        known = [f"pred_{branch}" for branch in TARGETS.values()]
-        if not readable.keys() & set(known):
-            present = ", ".join(reader.tree.keys())
-            raise ValueError(f"{path}: no predictions ({', '.join(known)}); branches: {present}")
-        return reader.load(name for name in readable if name not in BRANCHES or BRANCHES[name].width != SENSOR)
+    events = Events.read(path, [kind for kind in KINDS if kind != "reading"], tree=tree)
+    known = [f"pred_{branch}" for branch in TARGETS.values()]
+    if not events.columns.keys() & set(known):
+        raise ValueError(f"{path}: no predictions ({', '.join(known)}); branches: {', '.join(events.fields)}")
+    return dict(events.columns)
 
 
 def _matched(first: Columns, second: Columns, path: Path, compare: Path) -> tuple[Columns, Columns]:
     """The events (run, event) that both have, in the same order."""
     for file, columns in ((path, first), (compare, second)):
-        if not len(event_keys(columns)):
+        if not set(IDENTIFIERS) <= columns.keys():
             raise ValueError(f"{file}: no run and event, by which events are matched; branches: {', '.join(columns)}")
-    _, rows, other_rows = np.intersect1d(event_keys(first), event_keys(second), return_indices=True)
+    pairs = [event_pairs(columns) for columns in (first, second)]
+    kept = [np.flatnonzero(~repeated_pairs(some)) for some in pairs]
+    rows, other_rows = match_pairs(*(some[once] for some, once in zip(pairs, kept, strict=True)))
+    rows, other_rows = kept[0][rows], kept[1][other_rows]
     if not len(rows):
         raise ValueError(f"{path} and {compare} have no event (run, event) in common")
     return {k: values[rows] for k, values in first.items()}, {k: values[other_rows] for k, values in second.items()}
@@ -187,8 +187,7 @@ def _references(entries: Sequence[str], columns: Columns, path: Path) -> dict[st
 
 def _duplicates(columns: Columns) -> int | None:
     """Events (run, event) that are there again; None where they cannot be told apart."""
-    keys = event_keys(columns)
-    return len(keys) - len(np.unique(keys)) if len(keys) else None
+    return int(repeated_pairs(event_pairs(columns)).sum()) if set(IDENTIFIERS) <= columns.keys() else None
 
 
 def _length(columns: Columns) -> int:

@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xecgnn.evaluation.display.photon import LOSS
-from xecgnn.evaluation.predictions import Columns, write_root
+from xecgnn.data.events import Events
+from xecgnn.data.writer import write
+from xecgnn.evaluation.predictions import Columns
 from xecgnn.models.xec import XECModel
-from xecgnn.names import FEATURES, INVALID_VALUE
+from xecgnn.names import FEATURES, INVALID_VALUE, LOSS
 
 __all__ = ["WorstEvents"]
 
@@ -55,7 +56,7 @@ class WorstEvents:
         pairs = torch.from_numpy(np.stack([self.columns[name] for name in FEATURES], -1))  # [K, S, 2]
         pairs = pairs.to(next(model.parameters()).device)
         readings = {name: np.nan_to_num(self.columns[name], nan=INVALID_VALUE) for name in FEATURES}
-        write_root(path, self.columns | readings | event_saliency(model, pairs))
+        write(Events(self.columns | readings | event_saliency(model, pairs)), path)
 
     def _largest(self, loss: NDArray) -> NDArray[np.intp]:
         """Rows of at most `count` finite losses, in falling order."""

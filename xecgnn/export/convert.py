@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xecgnn.data.config import ReaderConfig
-from xecgnn.data.events import EventArrays
-from xecgnn.data.reader import TreeReader
+from xecgnn.data.events import Events
 from xecgnn.detector import Detector
 from xecgnn.export.config import ExportConfig, VerifyConfig
 from xecgnn.export.metadata import describe, weights_hash
@@ -106,13 +105,11 @@ def _inpainter(path: Path | None, run: dict[str, Any]) -> Any:
     return inpainter
 
 
-def _events(path: Path | None, count: int, detector: Detector, run: dict[str, Any]) -> EventArrays:
+def _events(path: Path | None, count: int, detector: Detector, run: dict[str, Any]) -> Events:
     """The first events of a file, read as in the training, or simulated ones."""
     settings = run["config"]["data"]
     if path is not None:
         reader = ReaderConfig(**{name: settings[name] for name in ("tree", "npho_branch", "time_branch")})
-        with TreeReader(path, reader) as file:
-            total = file.scan(FEATURES, detector.num_sensors).num_entries
-            return EventArrays(file.read(FEATURES, 0, min(count, total)))
+        return Events.read(path, FEATURES, stop=count, num_sensors=detector.num_sensors, config=reader)
     events = simulate_events(detector, count, all_branches=settings["npho_branch"] == RELATIVE_NPHO)
-    return EventArrays({name: events[settings[f"{NPHO}_branch"] if name == NPHO else name] for name in FEATURES})
+    return Events({name: events[settings[f"{NPHO}_branch"] if name == NPHO else name] for name in FEATURES})

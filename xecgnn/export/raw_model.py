@@ -12,7 +12,7 @@ from xecgnn.data.batch import Readings
 from xecgnn.detector import Detector
 from xecgnn.models.inpainter import Inpainter
 from xecgnn.models.xec import XECModel
-from xecgnn.names import BRANCHES, FEATURES
+from xecgnn.names import FEATURES, SCHEMA
 
 __all__ = ["READINGS", "TOKENS", "RawModel"]
 
@@ -62,7 +62,7 @@ class RawModel(nn.Module):
             raise ValueError("an inpainter needs raw readings: it cannot be combined with normalised input")
         self.tasks = self._pick_tasks(tasks)
         self.input_names = (READINGS,) if normalized_input else FEATURES
-        self.units = {name: BRANCHES[task.branch].unit for task in self.tasks for name in task.output_names()}
+        self.units = {name: SCHEMA[task.branch].unit for task in self.tasks for name in task.output_names()}
         self.units = self.units or {TOKENS: ""}
         self.output_names = tuple(self.units)
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from xecgnn.data.batch import Readings
-from xecgnn.data.events import EventArrays
+from xecgnn.data.events import Events
 from xecgnn.export.raw_model import RawModel
 from xecgnn.export.runtime import open_session
 from xecgnn.names import INVALID_VALUE, NPHO, RELATIVE_TIME, is_valid
@@ -28,7 +28,7 @@ REFERENCE_BATCH = 32
 Outputs = dict[str, NDArray[np.float32]]  # (E, values)
 
 
-def verify(path: str | Path, raw: RawModel, events: EventArrays) -> str:
+def verify(path: str | Path, raw: RawModel, events: Events) -> str:
     """Compare a file with the network that it was written from, at each of BATCHES; returns the table.
 
     Args:
@@ -62,7 +62,7 @@ def verify(path: str | Path, raw: RawModel, events: EventArrays) -> str:
     return text
 
 
-def damaged(events: EventArrays) -> EventArrays:
+def damaged(events: Events) -> Events:
     """npho and relative_time with bad readings of every kind in every second event, all sensors of the second one."""
     rng = np.random.default_rng(0)
     npho, time = events.npho.copy(), events.relative_time.copy()
@@ -73,10 +73,10 @@ def damaged(events: EventArrays) -> EventArrays:
         time[row, rng.random(npho.shape[1]) < 0.01] = np.nan  # light without a time
         time[row, rng.random(npho.shape[1]) < 0.01] = INVALID_VALUE
     npho[1], time[1] = INVALID_VALUE, np.nan
-    return EventArrays({NPHO: npho, RELATIVE_TIME: time})
+    return Events({NPHO: npho, RELATIVE_TIME: time})
 
 
-def _expected(raw: RawModel, events: EventArrays) -> Outputs:
+def _expected(raw: RawModel, events: Events) -> Outputs:
     parts = []
     with torch.inference_mode():
         for part in _batches(events, REFERENCE_BATCH):
@@ -85,7 +85,7 @@ def _expected(raw: RawModel, events: EventArrays) -> Outputs:
     return {name: _rows(torch.cat(p).numpy()) for name, p in zip(raw.output_names, columns, strict=True)}
 
 
-def _found(session: Any, raw: RawModel, events: EventArrays, batch: int) -> Outputs:
+def _found(session: Any, raw: RawModel, events: Events, batch: int) -> Outputs:
     parts = []
     for part in _batches(events, batch):
         readings = (torch.from_numpy(part[name].copy()) for name in (NPHO, RELATIVE_TIME))
@@ -107,7 +107,7 @@ def _deviation(found: NDArray, expected: NDArray, spread: NDArray) -> float:
     return float(np.where(np.isfinite(difference), np.where(difference == 0, 0, ratio), np.inf).max())
 
 
-def _batches(events: EventArrays, size: int) -> Iterator[EventArrays]:
+def _batches(events: Events, size: int) -> Iterator[Events]:
     return (events[start : start + size] for start in range(0, len(events), size))
 
 

@@ -11,7 +11,8 @@ _PUBLIC = {
     "Predictor": "predictor",
     "fill_file": "fill",
     "load_predictor": "predictor",
-    "predict_files": "predict",
+    "predict": "predictions",
+    "predict_files": "infer",
 }
 
 __all__ = [*_PUBLIC]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,17 @@ from numpy.typing import NDArray
 from xecgnn.data.batch import Readings
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.dead_channels import read_dead_channels
+from xecgnn.data.events import Events
 from xecgnn.data.reader import TreeReader
 from xecgnn.inference.config import FillConfig
-from xecgnn.inference.stream import Columns, Job, file_hash, run_job
-from xecgnn.names import FEATURES, INVALID_VALUE, NPHO, RELATIVE_NPHO, RELATIVE_TIME, TIME, is_valid
+from xecgnn.inference.stream import Job, batch_size, file_hash, in_batches, run_job
+from xecgnn.names import FEATURES, FILLED, INVALID_VALUE, NPHO, RELATIVE_NPHO, RELATIVE_TIME, TIME, is_valid
 from xecgnn.output import check_new
+from xecgnn.schema import Column, Schema
 
-__all__ = ["FILLED", "fill_file"]
+__all__ = ["fill_file"]
 
 log = logging.getLogger(__name__)
-
-FILLED = "filled"  # branch: (S,) True where the readings are predictions
 
 # Branches that tell the same thing: of either, the other follows.
 RATIO = {NPHO: RELATIVE_NPHO, RELATIVE_NPHO: NPHO}  # proportional within an event
@@ -55,36 +56,36 @@ def fill_file(config: FillConfig) -> Path:
 
     reader = ReaderConfig(tree=config.tree, npho_branch=trained["npho_branch"], time_branch=trained["time_branch"])
     with TreeReader(config.input, reader) as file:
-        copied, left_out = file.layout()
+        copied, left_out = file.stored, file.unreadable
         scan = file.scan(FEATURES, model.detector.num_sensors)
     if left_out:
         log.warning("%s: left out, as no flat arrays of numbers: %s", config.input, ", ".join(left_out))
-    fill = _Fill(model.to(device), dead, reader, copied)
+    fill, on_gpu = _Fill(model.to(device), dead, reader, copied), device.type == "cuda"
 
-    def read(file: TreeReader, start: int, stop: int) -> Columns:
-        return {name: file.read_branch(name, start, stop) for name in copied}
+    def apply(stream: Iterator[Events]) -> Iterator[Events]:
+        return in_batches(fill, stream, config.batch, on_gpu)
 
-    layout = {**copied, FILLED: ("bool", model.detector.num_sensors)}
     model_hash = file_hash(config.checkpoint)
     depends_on = {"model": model_hash[:12], "device": str(device), "dead channels": _digest(dead)}
-    job = Job([scan], reader, config.batch, read, fill, layout, depends_on, device.type == "cuda")
+    depends_on |= {"batch": str(batch_size(config.batch, on_gpu))}
+    job = Job([scan], ReaderConfig(tree=config.tree), [*copied], apply, depends_on, Schema())  # all as it is stored
     events = run_job(job, config.output, {"model": model_hash})
     log.info("%s: %d events", config.output, events)
     return config.output
 
 
 class _Fill:
-    """Columns of a batch as read -> the same with dead sensors filled, and `filled`.
+    """Events with all branches as they are stored -> the same with dead sensors filled, and `filled`.
 
     Args:
         model: an `Inpainter`.
         dead: ids of sensors to fill whatever they read.
         reader: names the branches that the network knows.
-        branches: name -> (dtype, width) of all branches.
+        branches: as they are stored.
     """
 
     def __init__(
-        self, model: Any, dead: NDArray[np.int64] | None, reader: ReaderConfig, branches: dict[str, tuple[str, int]]
+        self, model: Any, dead: NDArray[np.int64] | None, reader: ReaderConfig, branches: Mapping[str, Column]
     ) -> None:
         self.model, self.detector = model, model.detector
         self.device = next(model.parameters()).device
@@ -93,29 +94,29 @@ class _Fill:
         self.derived = [
             (source, partner[source], derive)
             for source, partner, derive in ((self.npho, RATIO, _by_ratio), (self.time, OFFSET, _by_offset))
-            if source in partner and branches.get(partner[source], ("", 0))[1] == sensors
+            if partner.get(source) in branches and branches[partner[source]].width == sensors
         ]
         if FILLED in branches:
             raise ValueError(f"the input has a branch {FILLED!r}: it was filled before")
         for name in (self.npho, self.time, *(partner for _, partner, _ in self.derived)):
-            if np.dtype(branches[name][0]).kind != "f":
-                raise ValueError(f"branch {name!r} holds {branches[name][0]}, filling needs floating-point numbers")
+            if np.dtype(branches[name].dtype).kind != "f":
+                raise ValueError(f"branch {name!r} holds {branches[name].dtype}, filling needs floating-point numbers")
         self.dead = torch.zeros(sensors, dtype=torch.bool)
         self.dead[torch.from_numpy(dead) if dead is not None else []] = True
 
-    def __call__(self, batch: Columns) -> Columns:
-        npho, time, filled = self._predict(batch)
-        columns = {**batch, FILLED: filled}
-        for name, values in ((self.npho, npho), (self.time, time)):
-            columns[name] = np.where(filled, values, batch[name])
+    def __call__(self, events: Events) -> Events:
+        npho, time, filled = self._predict(events)
+        predicted = {self.npho: npho, self.time: time}
+        columns = {name: np.where(filled, values, events[name]) for name, values in predicted.items()}
         with np.errstate(all="ignore"):  # of invalid readings, whose results are not used
             for source, partner, derive in self.derived:
-                columns[partner] = np.where(filled, derive(columns[source], batch[partner], filled), batch[partner])
-        return columns
+                derived = derive(columns[source], events[partner], filled)
+                columns[partner] = np.where(filled, derived, events[partner]).astype(events[partner].dtype)
+        return events.with_columns({**columns, FILLED: filled})
 
-    def _predict(self, batch: Columns) -> tuple[NDArray[np.float32], NDArray[np.float32], Mask]:
+    def _predict(self, events: Events) -> tuple[NDArray[np.float32], NDArray[np.float32], Mask]:
         """npho and time (B, S) with predictions where `filled` (B, S); never NaN there."""
-        x = np.stack([batch[name].astype(np.float32) for name in (self.npho, self.time)], -1)  # [B, S, 2]
+        x = np.stack([events[name].astype(np.float32) for name in (self.npho, self.time)], -1)  # [B, S, 2]
         dead = self.dead.expand(len(x), -1).to(self.device)
         with torch.inference_mode():
             readings, mask = self.model.fill(Readings(torch.from_numpy(x).to(self.device)), dead)

@@ -15,39 +15,35 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
 import xecgnn
 from xecgnn.data.blocks import Block, cut_blocks
 from xecgnn.data.config import ReaderConfig
-from xecgnn.data.parts import Layout, PartFiles
-from xecgnn.data.reader import BadFileError, FileScan, TreeReader
+from xecgnn.data.events import Events
+from xecgnn.data.files import read_blocks
+from xecgnn.data.parts import PartFiles
+from xecgnn.data.reader import FileScan
+from xecgnn.names import SCHEMA
+from xecgnn.schema import Schema
 from xecgnn.workers import ahead
 from xecgnn.workers import in_order as ordered
 
-__all__ = ["Columns", "Job", "ahead", "file_hash", "in_order", "run_job"]
+__all__ = ["Job", "ahead", "batch_size", "file_hash", "in_batches", "in_order", "run_job"]
 
 log = logging.getLogger(__name__)
 
 S = TypeVar("S")
 T = TypeVar("T")
-Columns = dict[str, np.ndarray]  # name -> (E,) or (E, width)
 
 BLOCK_EVENTS = 500  # events read at once: 19 MB of a MEG II file
+BLOCKS_AHEAD = 2
 PART_EVENTS = 5000  # at least so many events in a part; an interruption costs no more than this
 CPU_BATCH, GPU_BATCH = 8, 128
 BATCHES_AHEAD = 4  # computed, not yet written, beside one for each worker
-
-
-class Result(NamedTuple):
-    """Some events of a part of the output; None marks its end."""
-
-    part: int
-    columns: Columns | None
 
 
 @dataclass(frozen=True)
@@ -57,23 +53,18 @@ class Job:
     Attributes:
         files: the scanned files, in the order of the output.
         config: how they are read.
-        batch_size: events per call of `compute`; None: 8 on a CPU, where small ones stay in its caches, 128 on a GPU.
-        read: (open file, start, stop) -> columns of these entries.
-        compute: columns of a batch -> columns of the output; called by several threads.
-        layout: branches of the output.
+        columns: what is read.
+        apply: events as read -> events of the output, in the same order.
         depends_on: what the output depends on beside the files, as text by name.
-        on_gpu: `compute` uses a GPU, one batch at a time. On a CPU as many are computed at the same time as PyTorch has
-            threads, each on one thread: half as fast again as one batch on all threads.
+        schema: what the columns are.
     """
 
     files: Sequence[FileScan]
     config: ReaderConfig
-    batch_size: int | None
-    read: Callable[[TreeReader, int, int], Columns]
-    compute: Callable[[Columns], Columns]
-    layout: Layout
+    columns: Sequence[str]
+    apply: Callable[[Iterator[Events]], Iterator[Events]]
     depends_on: Mapping[str, str] = field(default_factory=dict)
-    on_gpu: bool = False
+    schema: Schema = field(default_factory=lambda: SCHEMA)
 
 
 def run_job(
@@ -97,7 +88,7 @@ def run_job(
     all_parts = dict(enumerate(_cut_parts(job.files)))
     if not all_parts:
         raise ValueError(f"none of the events in {len(job.files)} files passes the fiducial cut")
-    with PartFiles(output, job.layout, _signature(job)) as parts:
+    with PartFiles(output, _signature(job)) as parts:
         todo = {part: blocks for part, blocks in all_parts.items() if not parts.done(part)}
         total, left = (sum(b.num_events for blocks in some.values() for b in blocks) for some in (all_parts, todo))
         if left < total:
@@ -105,17 +96,45 @@ def run_job(
         # A line that moves is for people: nothing where the output is not a terminal.
         bar = tqdm(total=total, initial=total - left, unit="event", desc=output.name, disable=None)
         try:
-            with bar, closing(_results(job, todo)) as results:
-                _write(results, parts, bar)
+            # Read ahead through all parts: a part ends while the next one is on its way.
+            with bar, closing(ahead(_read(job, todo), BLOCKS_AHEAD)) as blocks:
+                for part, some in groupby(blocks, key=lambda block: block[0]):
+                    with parts.write(part) as writer:
+                        for events in job.apply(events for _, events in some):
+                            writer.write(events)
+                            bar.update(len(events))
         except KeyboardInterrupt:
             kept = f"The same command goes on from what is in {parts.folder}"
             log.info("\nInterrupted. %s", kept if parts.complete() else "No part was complete yet.")
             raise
-        merged, events = parts.merge(notes)
+        merged, total = parts.merge(notes)
         if before_publishing:
             before_publishing(merged)
         parts.publish(merged)
-    return events
+    return total
+
+
+def in_batches(
+    function: Callable[[Events], Events], events: Iterable[Events], size: int | None, on_gpu: bool
+) -> Iterator[Events]:
+    """`function` of the events in batches, in their order, while others are read and written.
+
+    Args:
+        function: of events; called by several threads.
+        events: of any sizes; not joined.
+        size: of a batch; None: 8 on a CPU, where small ones stay in its caches, 128 on a GPU.
+        on_gpu: `function` uses a GPU, one batch at a time. On a CPU as many are computed at the same time as PyTorch
+            has threads, each on one thread: half as fast again as one batch on all threads.
+    """
+    size = batch_size(size, on_gpu)
+    batches = (some[start : start + size] for some in events for start in range(0, len(some), size))
+    workers = 1 if on_gpu else torch.get_num_threads()
+    return in_order(function, batches, workers, workers + BATCHES_AHEAD)
+
+
+def batch_size(size: int | None, on_gpu: bool) -> int:
+    """Events in a batch of `in_batches`."""
+    return size or (GPU_BATCH if on_gpu else CPU_BATCH)
 
 
 def in_order(function: Callable[[S], T], items: Generator[S], workers: int, depth: int) -> Generator[T]:
@@ -132,62 +151,11 @@ def in_order(function: Callable[[S], T], items: Generator[S], workers: int, dept
             torch.set_num_threads(before)
 
 
-def _results(job: Job, todo: Mapping[int, Sequence[Block]]) -> Generator[Result]:
-    """Columns of the output batch by batch: one thread reads, the workers compute, the caller writes."""
-
-    def compute(batch: Result) -> Result:
-        return batch if batch.columns is None else Result(batch.part, job.compute(batch.columns))
-
-    workers = 1 if job.on_gpu else torch.get_num_threads()
-    return in_order(compute, _batches(job, ahead(_read(job, todo), 1)), workers, workers + BATCHES_AHEAD)
-
-
-def _write(results: Iterable[Result], parts: PartFiles, bar: tqdm) -> None:
-    for part, batches in groupby(results, key=lambda result: result.part):
-        with parts.write(part) as writer:
-            for _, columns in batches:
-                if columns is None:  # complete: it gets its name before the next part is waited for
-                    break
-                writer.write(columns)
-                bar.update(_size(columns))
-
-
-def _batches(job: Job, blocks: Generator[Result]) -> Generator[Result]:
-    with closing(blocks):
-        for part, columns in blocks:
-            if columns is None:
-                yield Result(part, None)
-                continue
-            for start in range(0, _size(columns), _batch_size(job)):
-                rows = slice(start, start + _batch_size(job))
-                yield Result(part, {name: values[rows] for name, values in columns.items()})
-
-
-def _read(job: Job, todo: Mapping[int, Sequence[Block]]) -> Generator[Result]:
+def _read(job: Job, todo: Mapping[int, Sequence[Block]]) -> Generator[tuple[int, Events]]:
+    """Part and events of each block."""
     for part, blocks in todo.items():
-        empty = True
-        for columns in _read_blocks(job, blocks):
-            yield Result(part, columns)
-            empty = False
-        if not empty:
-            yield Result(part, None)
-
-
-def _read_blocks(job: Job, blocks: Sequence[Block]) -> Iterator[Columns]:
-    """Columns of each block after the cuts; one that cannot be read is left out where the settings say so."""
-    for file, some in groupby(blocks, key=lambda block: block.file):
-        scan = job.files[file]
-        with TreeReader(scan.path, job.config) as reader:
-            for block in some:
-                try:
-                    columns = job.read(reader, block.start, block.stop)
-                except BadFileError as error:
-                    if job.config.on_bad_file == "stop":
-                        raise
-                    log.warning("skipped %s", error)
-                    continue
-                keep = slice(None) if scan.keep is None else scan.keep[block.start : block.stop]
-                yield {name: values[keep] for name, values in columns.items()}
+        for columns in read_blocks(job.files, blocks, job.columns, job.config, job.schema):
+            yield part, Events(columns, job.schema)
 
 
 def _cut_parts(files: Sequence[FileScan]) -> list[list[Block]]:
@@ -204,17 +172,9 @@ def _cut_parts(files: Sequence[FileScan]) -> list[list[Block]]:
     return parts
 
 
-def _batch_size(job: Job) -> int:
-    return job.batch_size or (GPU_BATCH if job.on_gpu else CPU_BATCH)
-
-
-def _size(columns: Columns) -> int:
-    return len(next(iter(columns.values())))
-
-
 def _signature(job: Job) -> dict[str, str]:
     """What the parts depend on. Sizes of blocks and parts belong to the version of the package."""
-    signature = {"version": f"{xecgnn.__version__}, {BLOCK_EVENTS}, {PART_EVENTS}", "batch": str(_batch_size(job))}
+    signature = {"version": f"{xecgnn.__version__}, {BLOCK_EVENTS}, {PART_EVENTS}"}
     signature |= {name: str(value) for name, value in job.config.model_dump().items()} | dict(job.depends_on)
     for number, scan in enumerate(job.files):
         status = scan.path.stat()

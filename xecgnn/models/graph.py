@@ -12,7 +12,7 @@ from torch_geometric.data import Batch, HeteroData
 from torch_geometric.utils import scatter
 
 from xecgnn.data.batch import Readings
-from xecgnn.data.events import EventArrays
+from xecgnn.data.events import Events
 from xecgnn.detector import Detector
 from xecgnn.names import SEAM, EdgeType
 from xecgnn.nn.topology import Table, Topology
@@ -138,7 +138,7 @@ def sensor_graph(detector: Detector) -> GraphSpec:
     return spec
 
 
-def build_batch(detector: Detector, events: EventArrays) -> HeteroData:
+def build_batch(detector: Detector, events: Events) -> HeteroData:
     """Events as one PyG batch of their `sensor_graph`, see `GraphSpec.batch`."""
     return sensor_graph(detector).batch(Readings.of(events))
 

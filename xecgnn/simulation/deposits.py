@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xecgnn.detector import Detector, angles_to_direction, direction_to_angles
-from xecgnn.names import BRANCHES
+from xecgnn.names import SCHEMA
 from xecgnn.simulation.block import BLOCK_EVENTS, MEV, Block, Stream, generator
 from xecgnn.simulation.constants import Constants
 from xecgnn.simulation.shower import Steps, represent
@@ -34,7 +34,7 @@ class DepositFile:
 
     - `deposits`, an entry per deposit: event, x, y, z (cm), edep (MeV), t (ns)
     - `photons`, an entry per event: event, energyTruth, emiVec or emiAng, xyzTruth or uvwTruth, timeTruth (s, on the
-      clock of t), and where there are any xyzVTX and run, in the units of `names.BRANCHES`
+      clock of t), and where there are any xyzVTX and run, in the units of `names.SCHEMA`
 
     An event without deposits, and deposits outside the xenon, give no light: a warning names them. To be used in a
     `with` block, the blocks in order.
@@ -130,8 +130,8 @@ class DepositFile:
         names = [name for group in (*_TRUTH, _OPTIONAL) for name in group if name in tree]
         truth = tree.arrays(names, entry_start=start, entry_stop=stop, library="np")
         for name in names:
-            truth[name] = truth[name].astype(np.int64 if BRANCHES[name].dtype == "int32" else np.float64)
-            width = BRANCHES[name].width
+            width, dtype = SCHEMA[name].width, SCHEMA[name].dtype
+            truth[name] = truth[name].astype(np.int64 if np.dtype(dtype).kind == "i" else np.float64)
             if truth[name].shape != (count, width)[: 1 if width == 1 else 2]:
                 found = int(np.prod(truth[name].shape[1:]))
                 raise ValueError(f"{self._path}: branch {name!r} has width {found}, expected {width}")

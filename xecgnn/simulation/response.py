@@ -10,7 +10,7 @@ from contextlib import closing
 import numpy as np
 from numpy.typing import NDArray
 
-from xecgnn.data.events import EventArrays
+from xecgnn.data.events import Events
 from xecgnn.detector import Detector
 from xecgnn.names import INVALID_VALUE, NPHO, RELATIVE_NPHO, RELATIVE_TIME, TIME
 from xecgnn.simulation.block import NS, Block, Stream, generator
@@ -52,7 +52,7 @@ class Response:
 
 def respond(
     make: Callable[[int], Block], num_blocks: int, response: Response, workers: int, make_here: bool = False
-) -> Generator[EventArrays]:
+) -> Generator[Events]:
     """Events of the blocks 0 to num_blocks - 1 that `make` makes, in order and in pieces.
 
     With more than one, `workers` processes do the work, but for `make` with `make_here`. Threads would not help: half
@@ -61,7 +61,7 @@ def respond(
     numbers = (number for number in range(num_blocks))
     if workers == 1:
         for block in map(make, numbers):
-            yield from (EventArrays(response(piece)) for piece in _pieces(block))
+            yield from (Events(response(piece)) for piece in _pieces(block))
         return
     # Not "forkserver": there is one for a process, and it imports what the loaders of a training need.
     context = multiprocessing.get_context("spawn")
@@ -69,7 +69,7 @@ def respond(
         blocks = (make(number) for number in numbers) if make_here else in_order(pool, _make, numbers, 2)
         pieces = (piece for block in blocks for piece in _pieces(block))
         with closing(blocks), closing(in_order(pool, _respond, pieces, 3 * workers)) as results:
-            yield from map(EventArrays, results)
+            yield from map(Events, results)
 
 
 class _Worker:

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from xecgnn.data.events import EventArrays
+from xecgnn.data.events import Events
 from xecgnn.detector import Detector
 from xecgnn.simulation.block import BLOCK_EVENTS, MEV, PhotonBlocks
 from xecgnn.simulation.cascade import ENERGY_RANGE
@@ -46,18 +46,18 @@ class Options(TypedDict, total=False):
     constants: Constants
 
 
-def simulate_events(detector: Detector, num_events: int, **options: Unpack[Options]) -> EventArrays:
+def simulate_events(detector: Detector, num_events: int, **options: Unpack[Options]) -> Events:
     """Simulate events as `Options` say; the first n are the same whatever their number.
 
     Returns:
-        All truth branches and readings in the units of `names.BRANCHES`.
+        All truth branches and readings in the units of `names.SCHEMA`.
     """
-    return EventArrays.concatenate(simulate_blocks(detector, num_events, **options))
+    return Events.concatenate(simulate_blocks(detector, num_events, **options))
 
 
 def simulate_blocks(
     detector: Detector, num_events: int, *, workers: int = 1, **options: Unpack[Options]
-) -> Iterator[EventArrays]:
+) -> Iterator[Events]:
     """As `simulate_events`, but in small pieces, in order, for constant memory.
 
     With more than one, `workers` processes share the work; a script that asks for them runs its code under
@@ -86,7 +86,7 @@ def simulate_blocks(
 
 def simulate_deposits(
     path: str | Path, detector: Detector, *, workers: int = 1, **options: Unpack[Options]
-) -> Iterator[EventArrays]:
+) -> Iterator[Events]:
     """Light and readout of the deposits in a file (`DepositFile`), event by event in its order, in small pieces.
 
     Of the options, `seed`, `dead`, `all_branches` and `constants` have a meaning here.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
 from xecgnn.data.dead_channels import read_dead_channels
-from xecgnn.data.writer import TreeWriter
+from xecgnn.data.events import Events
+from xecgnn.data.writer import write
 from xecgnn.detector import load_detector
-from xecgnn.names import BRANCHES, SENSOR
 from xecgnn.output import check_new
 from xecgnn.simulation.config import SimulationConfig
 from xecgnn.simulation.simulate import Options, simulate_blocks, simulate_deposits
@@ -47,19 +48,13 @@ def write_simulation(config: SimulationConfig, progress: bool = True) -> Path:
         options |= Options(sample=config.sample, energy=config.energies, pileup=config.pileup)
         blocks, total = simulate_blocks(detector, config.events, workers=workers, **options), config.events
         what = f"{config.sample} sample"
-    first = next(blocks)  # mistakes show before a file is begun
-    branches = {
-        name: (BRANCHES[name].dtype, detector.num_sensors if BRANCHES[name].width == SENSOR else BRANCHES[name].width)
-        for name in first.fields
-    }
-    with (
-        TreeWriter(config.output, branches, config.compression) as writer,
-        tqdm(total=total, unit="event", desc=config.output.name, disable=not progress) as bar,
-    ):
-        writer.write(first.columns)
-        bar.update(len(first))
-        for events in blocks:
-            writer.write(events.columns)
-            bar.update(len(events))
-    logger.info("%s: %d events, %s, detector %s", config.output, writer.num_events, what, detector.name)
+    with tqdm(total=total, unit="event", desc=config.output.name, disable=not progress) as bar:
+
+        def shown() -> Iterator[Events]:
+            for events in blocks:
+                yield events
+                bar.update(len(events))
+
+        written = write(shown(), config.output, compression=config.compression)
+    logger.info("%s: %d events, %s, detector %s", config.output, written, what, detector.name)
     return config.output

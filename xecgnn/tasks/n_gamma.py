@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xecgnn.names import TARGETS
+from xecgnn.schema import prediction_of
 from xecgnn.tasks.config import NGammaConfig
 from xecgnn.tasks.registry import TASKS
 from xecgnn.tasks.task import Task, as_column
@@ -46,7 +47,7 @@ class NGamma(Task):
         return {self.name: raw.float().softmax(-1)}
 
     def columns(self, outputs: dict[str, Tensor]) -> dict[str, NDArray]:
-        return {f"pred_{self.branch}": as_column(outputs[self.name].argmax(-1).int())}
+        return {prediction_of(self.branch): as_column(outputs[self.name].argmax(-1).int())}
 
     def metric_units(self) -> dict[str, str]:
         return {"n_gamma_accuracy": ""}

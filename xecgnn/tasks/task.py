@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from xecgnn.schema import prediction_of, sigma_of
 from xecgnn.tasks.axes import Axis
 from xecgnn.tasks.config import TaskConfig
 
@@ -168,9 +169,9 @@ class Task(nn.Module):
 
     def columns(self, outputs: dict[str, Tensor]) -> dict[str, NDArray]:
         """Columns for files: pred_<branch> and, where predicted, sigma_<branch>; (B,) or (B, width)."""
-        columns = {f"pred_{self.branch}": outputs[self.name]}
+        columns = {prediction_of(self.branch): outputs[self.name]}
         if f"{self.name}_sigma" in outputs:
-            columns[f"sigma_{self.branch}"] = outputs[f"{self.name}_sigma"]
+            columns[sigma_of(self.branch)] = outputs[f"{self.name}_sigma"]
         return {key: as_column(values) for key, values in columns.items()}
 
 

@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import numpy as np
 
 from xecgnn.data.config import DataConfig
-from xecgnn.data.files import read_events
+from xecgnn.data.events import Events
 from xecgnn.data.loader import EventLoader
 from xecgnn.detector import Detector
 from xecgnn.names import TARGETS
@@ -82,11 +82,11 @@ class EventDataModule(pl.LightningDataModule):
             self.test_dataloader()
         for paths in filter(None, (self.config.val_path, self.config.test_path)):
             if self._truth:
-                read_events(paths, branches=self._truth, config=self.config, stop=1)
+                Events.read(paths, columns=self._truth, config=self.config, stop=1)
 
     def training_targets(self) -> Mapping[str, np.ndarray]:
         """Targets of the whole training sample, (E, width) or (E,) for each task; readings are not touched."""
-        events = read_events(self.config.train_path, branches=self._truth, config=self.config)
+        events = Events.read(self.config.train_path, columns=self._truth, config=self.config)
         return {name: events[TARGETS[name]] for name in self.tasks}
 
     @property

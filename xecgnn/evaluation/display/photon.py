@@ -11,18 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from xecgnn.detector import angles_to_direction
 from xecgnn.estimate import QUANTILE
-from xecgnn.names import IDENTIFIERS, TARGETS
+from xecgnn.names import IDENTIFIERS, LOSS, TARGETS
 from xecgnn.table import number
 from xecgnn.tasks.axes import AXES
 from xecgnn.tasks.registry import TASKS
 from xecgnn.tasks.task import Task
 
-__all__ = ["LOSS", "PREDICTED", "Photon", "badness", "describe", "known"]
+__all__ = ["PREDICTED", "Photon", "badness", "describe", "known"]
 
 Array = NDArray[np.float64]
 
 PREDICTED = "pred_"  # before the name of the truth branch
-LOSS = "loss"  # branch with the loss of each event
 
 
 class Photon(NamedTuple):

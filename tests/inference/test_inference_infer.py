@@ -9,23 +9,22 @@ import torch
 import uproot
 
 from xecgnn.cli.infer import main
-from xecgnn.data import Readings, TreeWriter, read_events
-from xecgnn.data.parts import read_portions
-from xecgnn.data.writer import layout_of
+from xecgnn.data import Events, Readings
+from xecgnn.data import write as write_events
+from xecgnn.data.parts import stored_events
 from xecgnn.export.metadata import weights_hash
 from xecgnn.inference import CheckpointPredictor, InferConfig, predict_files, stream
 from xecgnn.inference.stream import file_hash
 from xecgnn.models import XECModel
+from xecgnn.schema import Schema
 
 
 def columns_of(path: Path) -> dict[str, np.ndarray]:
-    portions = list(read_portions(path))
-    return {name: np.concatenate([portion[name] for portion in portions]) for name in portions[0]}
+    return dict(Events.concatenate(stored_events(path)).columns)
 
 
 def write(path: Path, columns: dict[str, np.ndarray]) -> Path:
-    with TreeWriter(path, layout_of(columns)) as writer:
-        writer.write(columns)
+    write_events(Events(columns, Schema()), path)
     return path
 
 
@@ -55,7 +54,7 @@ def test_everything_an_analyst_needs(checkpoint: Path, network: XECModel, train_
             onnx=checkpoint, input=train_files, output=tmp_path / "o.root", csv=tmp_path / "t" / "o.csv", batch=50
         )
     )
-    events = read_events(train_files)
+    events = Events.read(train_files)
     with torch.no_grad():
         expected = network(Readings.of(events))
     columns = columns_of(output)
@@ -82,7 +81,7 @@ def test_everything_an_analyst_needs(checkpoint: Path, network: XECModel, train_
 def test_truth_and_identification_only_where_all_files_have_them(
     checkpoint: Path, mini_files: Path, tmp_path: Path
 ) -> None:
-    events = read_events(mini_files / "data" / "val" / "a.root")
+    events = Events.read(mini_files / "data" / "val" / "a.root")
     real = write(tmp_path / "real.root", {name: events[name] for name in ("npho", "relative_time", "event")})
     output = tmp_path / "o.root"
     predict_files(InferConfig(onnx=checkpoint, input=[str(mini_files / "data/val"), str(real)], output=output))
@@ -92,7 +91,7 @@ def test_truth_and_identification_only_where_all_files_have_them(
 
 
 def test_an_event_without_a_valid_reading_is_not_predicted(checkpoint: Path, mini_files: Path, tmp_path: Path):
-    events = read_events(mini_files / "data" / "val" / "a.root")
+    events = Events.read(mini_files / "data" / "val" / "a.root")
     npho, time = events.npho.copy(), events.relative_time.copy()
     npho[3] = np.nan
     npho[5], time[5] = 1e10, 1e10
@@ -107,7 +106,7 @@ def test_an_event_without_a_valid_reading_is_not_predicted(checkpoint: Path, min
 
 
 def test_branches_are_those_of_the_training_unless_named(checkpoint: Path, mini_files: Path, tmp_path: Path, run):
-    events = read_events(mini_files / "data" / "val" / "a.root")
+    events = Events.read(mini_files / "data" / "val" / "a.root")
     angles = np.degrees(events.emiAng)
     path = write(tmp_path / "in.root", {"nphe": events.npho, "t": events.relative_time, "emiAng": angles})
     code, lines = run(onnx=checkpoint, input=path, output=tmp_path / "o.root")
@@ -162,7 +161,7 @@ def test_interrupted_and_resumed_is_one_pass(
 def test_a_model_without_predictions(checkpoint: Path, mini_files: Path, tmp_path: Path, monkeypatch, run):
     predictor = CheckpointPredictor(checkpoint)
     predictor.output_names = ("tokens",)  # of xecgnn-export --encoder
-    monkeypatch.setattr("xecgnn.inference.predict.load_predictor", lambda *_, **__: predictor)
+    monkeypatch.setattr("xecgnn.inference.infer.load_predictor", lambda *_, **__: predictor)
     code, lines = run(onnx="tokens.onnx", input=mini_files / "data" / "val", output=tmp_path / "o.root")
     tasks = "angle, energy, timing, uvwFI, angleVec, n_gamma"
     assert (code, lines) == (2, [f"error: tokens.onnx: gives 'tokens', no prediction of {tasks}"])
@@ -184,7 +183,7 @@ def test_bad_files_stop_or_are_skipped(checkpoint: Path, mini_files: Path, tmp_p
 
 def test_mistakes_are_one_line_and_leave_nothing(checkpoint: Path, mini_files: Path, tmp_path: Path, run):
     source = mini_files / "data" / "val" / "a.root"
-    events = read_events(source)
+    events = Events.read(source)
     folder = tmp_path / "in"
     readings = {"npho": events.npho, "relative_time": events.relative_time}
     other = write(folder / "other.root", {name: values[:, :200] for name, values in readings.items()})

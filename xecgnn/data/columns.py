@@ -1,0 +1,48 @@
+"""Arrays in the form that a schema gives to their column."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from xecgnn.names import UNKNOWN_CLASS, is_valid
+from xecgnn.schema import ANY, SENSOR, Column
+
+__all__ = ["as_column", "known_truth"]
+
+
+def as_column(column: Column, values: npt.ArrayLike) -> np.ndarray:
+    """A read-only view of (E,) or (E, width) values, or a copy in the type of the column where theirs is another one.
+
+    Raises:
+        ValueError: They are no numbers, or have another shape.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"column {column.name!r} holds {array.dtype}, expected numbers")
+    array = np.asarray(known_truth(column, array), dtype=column.dtype or array.dtype.newbyteorder("=")).view()
+    if column.width == ANY and array.shape[1:] == (1,):
+        array = array.reshape(-1)
+    wide = array.ndim == 2 and array.shape[1] > 0
+    fits = {ANY: wide or array.ndim == 1, SENSOR: wide, 1: array.ndim == 1}
+    if not fits.get(column.width, wide and array.shape[1] == column.width):
+        forms = {ANY: "(E,) or (E, width)", SENSOR: "(E, sensors)", 1: "(E,)"}
+        wanted = forms.get(column.width, f"(E, {column.width})")
+        raise ValueError(f"column {column.name!r} has shape {array.shape}, expected {wanted}")
+    array.flags.writeable = False
+    return array
+
+
+def known_truth(column: Column, values: np.ndarray) -> np.ndarray:
+    """Values of a truth column with one way of saying "unknown": NaN, or UNKNOWN_CLASS where it holds whole numbers.
+
+    Truth enters through here, from files and from arrays: the invalid value of a writer must not be trained on. Other
+    columns, and one without unknown values, are returned as they are.
+    """
+    if column.kind != "truth":
+        return values
+    if np.dtype(column.dtype).kind in "iu":  # stored as any type of number
+        known = (values >= 0) & (values <= np.iinfo(column.dtype).max)
+        return values if known.all() else np.where(known, values, np.int64(UNKNOWN_CLASS))
+    known = is_valid(values)
+    return values if known.all() else np.where(known, values, np.float32(np.nan))
