@@ -44,7 +44,7 @@ class Oracle(XECModel):
         sizes = ModelConfig(encoder_dim=32, hex_dim=8, hex_depth=1, depths=(1, 1), num_heads=2, hidden_dim=16)
         super().__init__(detector, sizes, NormalizationConfig(), build_tasks(TasksConfig(**TASK_SETTINGS)))
 
-    def raw_outputs(self, batch, message_passing=False):
+    def raw_outputs(self, batch):
         if not batch.y:
             return super().raw_outputs(batch)
         assert not self.training

@@ -49,7 +49,7 @@ def evaluate_run(
     config = config or EvaluationConfig()
     _remove_earlier(run)
     tasks = {name: model.task(name) for name in model.tasks}
-    summarize = LightSummary(model.detector, float(model.encoder.normalizer.npho_threshold))
+    summarize = LightSummary(model.detector, float(model.backbone.normalizer.npho_threshold))
     sample = ValidationSample(tasks, fit_on_batches(tasks, summarize, training))
     worst = WorstEvents(config.worst_events)
     was_training = model.training

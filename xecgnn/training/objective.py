@@ -31,9 +31,9 @@ class Objective(nn.Module):
     model: nn.Module
 
     @property
-    def backbone(self) -> tuple[nn.Module, ...]:
+    def backbone(self) -> nn.Module:
         """What fine-tuning starts from, and may freeze: face encoders and Transformer."""
-        return cast(nn.Module, self.model.encoder), cast(nn.Module, self.model.fusion)
+        return cast(nn.Module, self.model.backbone)
 
     def forward(self, batch: Readings) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the batch, and named scalars worth logging. Their means over the processes of a training are those
