@@ -161,11 +161,11 @@ def test_worst_events_are_a_data_file_with_predictions(run, mini):
     for entry, row in enumerate(order[:2]):
         found = lookup.by_entry(entry)
         for name in ("run", "event", "emiAng", "uvwTruth"):
-            np.testing.assert_array_equal(found[name], events[name][row])
+            np.testing.assert_array_equal(found[name][0], events[name][row])
         for name in ("npho", "relative_time"):
-            np.testing.assert_array_equal(found[name], np.nan_to_num(events[name][row], nan=1e10))
+            np.testing.assert_array_equal(found[name][0], np.nan_to_num(events[name][row], nan=1e10))
         for name in ("loss", "pred_emiAng", "pred_energyTruth"):
-            np.testing.assert_array_equal(found[name], arrays[name][row])
+            np.testing.assert_array_equal(found[name][0], arrays[name][row])
         shares = found["saliency_npho"], found["saliency_relative_time"]
         assert sum(map(np.sum, shares)) == pytest.approx(1, abs=1e-4)
     with pytest.raises(ValueError, match="2 events"):
