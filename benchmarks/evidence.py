@@ -154,7 +154,7 @@ class Study:
         @torch.no_grad()
         def tokens(paths: list[str]) -> tuple[Tensor, Tensor]:
             batches = data.loader(paths, shuffle=False, truth=["emiAng"])
-            pairs = [(model.fusion(model.encoder(b.x)).flatten(1), b.y["angle"]) for b in batches]
+            pairs = [(model.backbone(b).flatten(1), b.y["angle"]) for b in batches]
             x, angles = (torch.cat(part).double() for part in zip(*pairs, strict=True))
             return x, model.task("angle").to_vector(angles)
 
@@ -205,7 +205,7 @@ class Study:
             generator = torch.Generator().manual_seed(0)  # the same sensors die in both
 
             def transform(batch: Readings) -> Readings:
-                dead = masker(batch.x, regressor.encoder.normalizer.validity(batch.x), generator)
+                dead = masker(batch.x, regressor.backbone.normalizer.validity(batch.x), generator)
                 killed = Readings(torch.where(dead.unsqueeze(-1), torch.nan, batch.x))
                 return Readings(inpainter.fill(killed)[0]) if filled else killed
 

@@ -52,7 +52,7 @@ def main() -> None:
         else:
             masker = Masker(detector, config.masking)
             objective = ReconstructionObjective(model, masker, config.loss)
-            validity = model.encoder.normalizer.validity(batch.x)
+            validity = model.backbone.normalizer.validity(batch.x)
             steps[f"masks of {name}"] = lambda m=masker, v=validity: m(batch.x, v)
         steps[name] = training_step(objective, build_optimizer(objective, config.training), batch)
 

@@ -10,7 +10,7 @@ _PUBLIC = {
     "Detector": "detector",
     "load_detector": "detector",
     "Events": "data",
-    "build_batch": "data",
+    "build_batch": "models",
     "simulate_events": "simulation",
     "load_config": "config",
     "build_model": "training.kinds",

@@ -31,6 +31,11 @@ UNKNOWN_CLASS = -1  # of whole numbers, which have no NaN
 LATTICE = "lattice"  # 3 x 3 neighbourhood on a rectangular face, edge_type = tap 0..8 (row-major, 4 = self)
 HEX = "hex"  # up to 7 neighbours on a hexagonal face, edge_type = tap 0..6 (0 = self)
 SEAM = "seam"  # border sensors of two touching faces
+# Relations inside the network, between its levels; the fine lattice of `outer` is `outer_0`, deeper ones `inner_1`, ...
+SPREAD = "spread"  # sensors of unequal size to the cells of a lattice that they cover
+STEM = "stem"  # 4 x 4 window from a first level to level 1
+WINDOW = "window"  # 7 x 7 neighbourhood inside a level
+DOWN = "down"  # 2 x 2 nodes to one of level 2
 
 SCHEMA = Schema()
 SCHEMA.declare(

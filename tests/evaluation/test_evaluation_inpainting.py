@@ -33,14 +33,14 @@ class Oracle(nn.Module):
     def __init__(self, detector, channels=2, offset=10.0):
         super().__init__()
         self.detector, self.channels, self.offset = detector, channels, offset
-        self.encoder = SimpleNamespace(normalizer=Normalizer(NormalizationConfig(npho_scheme="linear")))
+        self.backbone = SimpleNamespace(normalizer=Normalizer(NormalizationConfig(npho_scheme="linear")))
         self.anchor = nn.Parameter(torch.zeros(()))
 
     def forward(self, batch, visible):
         assert not self.training
         valid = torch.ones((), dtype=torch.bool)
         shift = torch.tensor([self.offset, 1e-9])
-        return self.encoder.normalizer(batch.x + shift, valid, valid)[..., : self.channels]
+        return self.backbone.normalizer(batch.x + shift, valid, valid)[..., : self.channels]
 
 
 class Hide(nn.Module):

@@ -37,11 +37,11 @@ def test_the_same_event_by_entry_and_by_number(mini_files, events, predictions):
     for entry in (0, 40):
         found = lookup.by_entry(entry)
         again = lookup.by_id(int(events.run[entry]), int(events.event[entry]))
-        assert found.keys() == again.keys()
+        assert found.fields == again.fields
         for name in events.fields:
-            np.testing.assert_array_equal(found[name], events[name][entry])
-            np.testing.assert_array_equal(again[name], events[name][entry])
-        np.testing.assert_allclose(found["pred_npho"], events.npho[entry] + 1)
+            np.testing.assert_array_equal(found[name][0], events[name][entry])
+            np.testing.assert_array_equal(again[name][0], events[name][entry])
+        np.testing.assert_allclose(found["pred_npho"][0], events.npho[entry] + 1)
         assert found["pred_energyTruth"] == pytest.approx(events.energyTruth[entry] + 1e-3)
 
 
@@ -49,20 +49,20 @@ def test_entries_go_on_over_files(mini_files):
     files = sorted((mini_files / "data/train").glob("*.root"))
     lookup = EventLookup(files, 212)
     first = Events.read(files[0])
-    assert lookup.by_entry(len(first))["run"] == Events.read(files[1]).run[0]
-    np.testing.assert_array_equal(lookup.by_entry(len(first) - 1)["npho"], first.npho[-1])
+    assert lookup.by_entry(len(first)).run[0] == Events.read(files[1]).run[0]
+    np.testing.assert_array_equal(lookup.by_entry(len(first) - 1).npho[0], first.npho[-1])
 
 
 def test_the_worst_come_first(mini_files, predictions, events, tmp_path):
     lookup = EventLookup(mini_files / "data/val", 212, predictions=predictions)
     relative = np.array([8e-3, 9e-3]) / events.energyTruth[[4, 17]]
     expected = [4, 17] if relative[0] > relative[1] else [17, 4]
-    assert [int(found["event"]) for found in lookup.worst(2)] == expected
+    assert [int(found.event[0]) for found in lookup.worst(2)] == expected
     loss = tmp_path / "loss.root"
     values = np.where(np.arange(len(events)) == 5, np.nan, np.arange(len(events), dtype=np.float32))
     write(Events({"run": events.run, "event": events.event, "loss": values.astype(np.float32)}), loss)
     worst = EventLookup(mini_files / "data/val", 212, predictions=loss).worst(100)
-    assert [int(found["event"]) for found in worst] == [i for i in reversed(range(len(events))) if i != 5]
+    assert [int(found.event[0]) for found in worst] == [i for i in reversed(range(len(events))) if i != 5]
 
 
 def test_errors_of_several_tasks_are_added_in_units_of_the_resolution():
@@ -71,31 +71,32 @@ def test_errors_of_several_tasks_are_added_in_units_of_the_resolution():
     errors = rng.normal(0, 1, (100, 2))
     errors[3] = 0, 30
     columns = truth | {"pred_energyTruth": 0.05 + 1e-3 * errors[:, 0], "pred_timeTruth": 1e-10 * errors[:, 1]}
-    assert badness(columns).argmax() == 3
+    assert badness(Events(columns)).argmax() == 3
     scaled = columns | {"pred_timeTruth": 1e-12 * errors[:, 1]}
-    np.testing.assert_allclose(badness(columns), badness(scaled))
+    np.testing.assert_allclose(badness(Events(columns)), badness(Events(scaled)), rtol=1e-6)
     with pytest.raises(ValueError, match="no event can be called worst: no branch 'loss', and no prediction"):
-        badness(truth)
+        badness(Events(truth))
 
 
 def test_a_title_says_what_is_known():
-    assert describe({"run": np.int32(3), "event": np.int32(5)}) == "run 3, event 5"
-    columns = {"energyTruth": np.float32(0.05283), "pred_energyTruth": np.float32(0.05183), "loss": np.float32(0.25)}
-    columns |= {"emiAng": np.array([1.5, 3.1]), "pred_emiAng": np.array([1.5, 3.1 - 2 * np.pi])}
-    first, second = describe(columns).splitlines()
+    assert describe(Events({"run": [3], "event": [5]})) == "run 3, event 5"
+    columns = {"energyTruth": np.array([0.05283]), "pred_energyTruth": np.array([0.05183]), "loss": np.array([0.25])}
+    columns |= {"emiAng": np.array([[1.5, 3.1]]), "pred_emiAng": np.array([[1.5, 3.1 - 2 * np.pi]])}
+    first, second = describe(Events(columns)).splitlines()
     assert first == "true E = 52.83 MeV, predicted E = 51.83 MeV"
     assert second == "prediction:  ψ = 0.000 deg,  ΔE = -1.000 MeV,  loss = 0.250"
     unknown = {name: np.full_like(values, np.nan) for name, values in columns.items()}
-    assert describe(unknown | {"run": np.int32(3)}) == "run 3"
+    assert describe(Events(unknown | {"run": [3]})) == "run 3"
 
 
-def test_photons_from_columns():
+def test_photons_of_events():
     angles, uvw = np.array([1.2, -0.3], np.float32), np.array([1, 2, 3], np.float32)
-    photon = Photon.from_columns({"emiAng": angles, "uvwTruth": uvw, "pred_uvwTruth": uvw * np.nan})
+    event = Events({"emiAng": [angles], "uvwTruth": [uvw], "pred_uvwTruth": [uvw * np.nan]})
+    photon = Photon.of(event)
     np.testing.assert_allclose(photon.direction, angles_to_direction(1.2, -0.3), rtol=1e-6)
     np.testing.assert_array_equal(photon.point, uvw)
-    assert Photon.from_columns({"pred_uvwTruth": uvw * np.nan}, "pred_") == Photon()
-    vector = Photon.from_columns({"pred_emiVec": np.array([0, 0, 1])}, "pred_").direction
+    assert Photon.of(event, predicted=True) == Photon()
+    vector = Photon.of(Events({"pred_emiVec": [[0, 0, 1]]}), predicted=True).direction
     np.testing.assert_array_equal(vector, [0, 0, 1])
 
 
@@ -147,7 +148,7 @@ def test_files_with_little_in_them(events, predictions, tmp_path, caplog):
     lookup = EventLookup(tmp_path / "bare.root", 212, predictions=predictions)
     with caplog.at_level(logging.WARNING):
         found = lookup.by_entry(1)
-    assert found.keys() == {"npho", "relative_time"}
+    assert set(found.fields) == {"npho", "relative_time"}
     lines = [record.getMessage().rpartition(": ")[2] for record in caplog.records]
     assert lines == [
         "the data do not say which run and event they are",
@@ -162,7 +163,7 @@ def test_files_with_little_in_them(events, predictions, tmp_path, caplog):
 def test_truth_of_the_predictions_where_the_data_have_none(events, predictions, tmp_path, caplog):
     write(Events({name: events[name] for name in ("npho", "relative_time", "run", "event")}), tmp_path / "data.root")
     found = EventLookup(tmp_path / "data.root", 212, predictions=predictions).by_entry(6)
-    np.testing.assert_array_equal(found["emiAng"], events.emiAng[6])
+    np.testing.assert_array_equal(found.emiAng[0], events.emiAng[6])
     assert not caplog.records
 
 
@@ -170,4 +171,4 @@ def test_angles_in_degrees(events, predictions, tmp_path):
     columns = {name: events[name] for name in ("npho", "relative_time", "run", "event")}
     write(Events(columns | {"emiAng": np.rad2deg(events.emiAng)}), tmp_path / "deg.root")
     found = EventLookup(tmp_path / "deg.root", 212, ReaderConfig(angle_unit="deg"), predictions).by_entry(6)
-    np.testing.assert_allclose(found["emiAng"], events.emiAng[6], rtol=1e-6)
+    np.testing.assert_allclose(found.emiAng[0], events.emiAng[6], rtol=1e-6)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xecgnn.estimate import quantile
-from xecgnn.evaluation.pages.profile import MIN_EVENTS, bins, profile
+from xecgnn.evaluation.pages.panels import MIN_EVENTS, bins, profile
 from xecgnn.evaluation.pages.resolution import resolution_pages
 from xecgnn.tasks import TasksConfig, build_tasks
 

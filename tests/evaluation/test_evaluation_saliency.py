@@ -27,9 +27,9 @@ class Linear(nn.Module):
 
     def __init__(self, detector, scheme="log1p"):
         super().__init__()
-        self.detector, self.encoder = detector, nn.Module()
+        self.detector, self.backbone = detector, nn.Module()
         self.tasks = build_tasks(TasksConfig(energy={"enabled": True}, n_gamma={"enabled": True}))
-        self.encoder.normalizer = Normalizer(NormalizationConfig(npho_scheme=scheme))
+        self.backbone.normalizer = Normalizer(NormalizationConfig(npho_scheme=scheme))
         self.weight = nn.Parameter(torch.randn(3, 2, detector.num_sensors) / 1000)
         self.weight.data[1] = 0.05  # adds up to more than a turn
 
@@ -37,8 +37,8 @@ class Linear(nn.Module):
         return self.tasks[name]
 
     def inputs(self, x):
-        valid = self.encoder.normalizer.validity(x)
-        return self.encoder.normalizer(x, *valid).mT, torch.stack(valid, 1)
+        valid = self.backbone.normalizer.validity(x)
+        return self.backbone.normalizer(x, *valid).mT, torch.stack(valid, 1)
 
     def forward(self, batch):
         assert not self.training
@@ -50,7 +50,7 @@ class Linear(nn.Module):
 
     def expected(self, events):
         z, valid = self.inputs(torch.tensor(np.stack([events["npho"], events["relative_time"]], -1)))
-        dark = self.encoder.normalizer(torch.zeros(2), torch.tensor(True), torch.tensor(False))
+        dark = self.backbone.normalizer(torch.zeros(2), torch.tensor(True), torch.tensor(False))
         slopes = (self.weight * SCALE * valid[:, None]).detach()
         return slopes.numpy(), (slopes * (z - dark[:, None])[:, None]).numpy()
 
@@ -120,7 +120,7 @@ def test_contributions_of_a_network_add_up_and_leave_it_as_it_was(batches, netwo
     attribution, x = Attribution(network), readings.x
     found, change, error = attribution.contributions(x, steps=48)
     assert (np.linalg.norm(error, axis=0) < 0.01 * np.linalg.norm(change, axis=0)).all()
-    time_valid = network.encoder.normalizer.validity(x)[1].numpy()[:, None]
+    time_valid = network.backbone.normalizer.validity(x)[1].numpy()[:, None]
     for values in (attribution.gradients(x), found):
         assert np.isfinite(values).all()
         assert (values[..., BAD] == 0).all()

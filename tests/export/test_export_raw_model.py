@@ -47,7 +47,7 @@ def test_encoder_alone_gives_the_tokens(build, mini: Detector, mini_events: Even
     raw = RawModel(model, encoder_only=True)
     by_id, batch = readings(mini_events[:3])
     assert raw.output_names == ("tokens",)
-    assert torch.allclose(raw(*by_id)[0], model.encoder(batch.x), atol=1e-6)
+    assert torch.allclose(raw(*by_id)[0], model.backbone.encoder(model.backbone.inputs(batch)), atol=1e-6)
 
 
 def test_dead_sensors_are_filled_first(build, build_inpainter, mini: Detector, mini_events: Events) -> None:

@@ -8,9 +8,10 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from xecgnn.data import Readings
-from xecgnn.models import DecoderConfig, Encoder, MaskedAutoencoder, ModelConfig
+from xecgnn.models import DecoderConfig, MaskedAutoencoder, ModelConfig
 from xecgnn.models.autoencoder import PATCH
-from xecgnn.models.readout import SensorReadout, TokenGrid, first_lattices
+from xecgnn.models.encoder_graph import EncoderGraph
+from xecgnn.models.readout import SensorReadout, TokenGrid
 from xecgnn.nn import Masker, MaskingConfig, NormalizationConfig
 
 BATCH = 3
@@ -41,7 +42,7 @@ def ids(detector, face) -> np.ndarray:
 
 
 def mask(detector, model, x, **settings) -> Tensor:
-    validity = model.encoder.normalizer.validity(x)
+    validity = model.backbone.normalizer.validity(x)
     masker = Masker(detector, MaskingConfig(**settings))
     return masker(x, validity, torch.Generator().manual_seed(2))
 
@@ -107,7 +108,7 @@ def test_without_blocks_and_in_autocast(mini):
 def test_patch_outputs_go_to_their_nodes(request, name):
     detector = request.getfixturevalue(name)
     decoder = build(detector).decoder
-    for node, (height, width) in first_lattices(build(detector).encoder).items():
+    for node, (height, width) in decoder.shapes.items():
         rows, cols = decoder.patches[node]
         outputs = torch.arange(rows * cols * PATCH**2 * 2).view(rows * cols, -1)
         grid = decoder._nodes(node, torch.cat([outputs, -outputs])).view(2, height, width, 2)
@@ -132,11 +133,11 @@ def test_token_grid_is_interpolation_of_the_cells():
 def test_readout_of_sensors_of_unequal_size(request, name, mode):
     """Each sensor is the overlap-weighted mean over its cells, worked out on the fine grid."""
     detector = request.getfixturevalue(name)
-    encoder = Encoder(detector, ModelConfig(**SMALL, outer_mode=mode), NormalizationConfig())
-    shapes, face = first_lattices(encoder), detector.faces["outer"]
+    spec = EncoderGraph(detector, ModelConfig(**SMALL, outer_mode=mode))
+    shapes, face = spec.lattices, detector.faces["outer"]
     torch.manual_seed(0)
     maps = {node: torch.randn(2 * rows * cols, 3) for node, (rows, cols) in shapes.items()}
-    out = SensorReadout(encoder)(maps)
+    out = SensorReadout(spec)(maps)
     assert torch.equal(out["inner"], maps["inner"])
     rows, cols = shapes["outer_0"]
     size = (3, 3) if mode == "finegrid" else tuple(np.array(face.shape) // face.coarse_shape)

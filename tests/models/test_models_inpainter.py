@@ -42,7 +42,7 @@ def ids(detector, face) -> np.ndarray:
 
 def shown(model, x, **settings) -> Tensor:
     """Visible sensors: valid and not masked."""
-    validity = model.encoder.normalizer.validity(x)
+    validity = model.backbone.normalizer.validity(x)
     masked = Masker(model.detector, MaskingConfig(**settings))(x, validity, torch.Generator().manual_seed(2))
     return validity[0] & ~masked
 
@@ -73,7 +73,7 @@ def test_starts_as_the_mean_of_the_visible_neighbours(mini):
     visible = shown(model, x, mask_ratio=0.7)
     visible[:, ids(mini, "us")[:10]] = False  # a hole wider than the window
     visible[:, ids(mini, "bottom")] = False
-    out, normalizer = model(Readings(x), visible), model.encoder.normalizer
+    out, normalizer = model(Readings(x), visible), model.backbone.normalizer
     npho, time = normalizer.validity(x)
     normalised = normalizer(x, npho, time).numpy()
     known = (torch.stack([npho, time], -1) & visible.unsqueeze(-1)).numpy()
@@ -149,7 +149,7 @@ def test_fill_leaves_valid_sensors_and_empty_events_untouched(mini):
     model, x = build(mini), readings(mini)
     x[1] = float("nan")  # an event without any valid sensor
     x[:, ids(mini, "ds")] = INVALID_VALUE
-    valid, before = model.encoder.normalizer.validity(x)[0], x.clone()
+    valid, before = model.backbone.normalizer.validity(x)[0], x.clone()
     out, filled = model.fill(Readings(x))
     assert torch.equal(x.nan_to_num(7.0), before.nan_to_num(7.0))
     assert torch.equal(filled, ~valid & torch.tensor([[True], [False], [True]]))
@@ -166,7 +166,7 @@ def test_fill_replaces_dead_sensors_whatever_they_say(mini):
     model, x = build(mini), readings(mini)
     dead = torch.rand(x.shape[:2]) < 0.2
     out, filled = model.fill(Readings(x), dead)
-    assert torch.equal(filled, dead | ~model.encoder.normalizer.validity(x)[0])
+    assert torch.equal(filled, dead | ~model.backbone.normalizer.validity(x)[0])
     louder = torch.where(dead.unsqueeze(-1), 1e5, x)
     assert torch.equal(model.fill(Readings(louder), dead)[0][filled], out[filled])
     everything = model.fill(Readings(x), torch.ones_like(dead))[0]
@@ -176,10 +176,10 @@ def test_fill_replaces_dead_sensors_whatever_they_say(mini):
 @pytest.mark.parametrize("value", [-1e4, 1e4])
 def test_fill_of_a_bad_network_is_a_valid_reading(mini, value):
     model, x = build(mini), readings(mini)
-    nn.init.constant_(model.lattice_head[-1].bias, value)
-    nn.init.constant_(model.hex_head[-1].bias, value)
+    nn.init.constant_(model.heads["lattice"][-1].bias, value)
+    nn.init.constant_(model.heads["hex"][-1].bias, value)
     filled, _ = model.fill(Readings(x))
-    assert model.encoder.normalizer.validity(filled)[0].all()
+    assert model.backbone.normalizer.validity(filled)[0].all()
     assert (filled[..., 0] >= 0).all()
 
 

@@ -25,7 +25,7 @@ def build(detector, **settings) -> XECModel:
     config = ModelConfig(**{"encoder_dim": 64, "hex_dim": 16, "num_heads": 4} | settings)
     model = XECModel(detector, config, NormalizationConfig(), nn.ModuleDict({"angle": Scaled()}))
     with torch.no_grad():
-        for parameter in model.encoder.parameters():
+        for parameter in model.backbone.encoder.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))  # the zeros of GRN and of biases hide nothing
     return model.eval()
 
@@ -43,7 +43,7 @@ def readings(detector, batch=BATCH, dtype=torch.float32) -> Readings:
 def test_message_passing_equals_dense(mini, mode, dtype, tolerance):
     model = build(mini, outer_mode=mode).to(dtype)
     x = readings(mini, dtype=dtype)
-    dense, messages = model.raw_outputs(x)["angle"], model.raw_outputs(x, message_passing=True)["angle"]
+    dense, messages = model.raw_outputs(x)["angle"], model.raw_outputs(model.backbone.spec.batch(x))["angle"]
     assert dense.std(0).min() > 1e-3
     assert (dense - messages).abs().max() < tolerance
 
@@ -51,7 +51,7 @@ def test_message_passing_equals_dense(mini, mode, dtype, tolerance):
 def test_message_passing_equals_dense_on_meg2(meg2):
     model = build(meg2, encoder_dim=32).double()
     x = readings(meg2, 1, torch.float64)
-    difference = model(x)["angle"] - model(x, message_passing=True)["angle"]
+    difference = model(x)["angle"] - model(model.backbone.spec.batch(x))["angle"]
     assert difference.abs().max() < 1e-10
 
 
@@ -80,11 +80,11 @@ def test_reads_a_batch_of_events(mini, mini_events):
 
 @pytest.mark.parametrize("mode", ["finegrid", "split"])
 def test_tokens(mini, mode):
-    encoder = build(mini, outer_mode=mode).encoder
+    backbone = build(mini, outer_mode=mode).backbone
     names = ["inner", "us", "ds", "outer"] + ["outer_dense"] * (mode == "split") + ["top", "bottom"]
-    assert list(encoder.node_types) == names
-    assert encoder(readings(mini).x).shape == (BATCH, len(names), 64)
-    assert encoder.token_centers.shape == (len(names), 3)
+    assert list(backbone.spec.tokens) == names
+    assert backbone(readings(mini)).shape == (BATCH, len(names), 64)
+    assert backbone.spec.token_centers.shape == (len(names), 3)
 
 
 @pytest.mark.parametrize("position", ["learnable", "sinusoidal", "geometric"])
@@ -107,56 +107,60 @@ def test_hidden_sensors_influence_nothing(mini, mode, pooling):
     x = readings(mini, dtype=torch.float64).x
     visible = torch.rand(x.shape[:2]) < 0.4
     visible[:, mini.faces["bottom"].sensor_ids] = False  # a face that is hidden as a whole
-    tokens = model.encoder(x, visible)
-    assert not torch.allclose(tokens, model.encoder(x), atol=1e-3)
+    backbone = model.backbone
+    tokens = backbone(Readings(x), visible)
+    assert not torch.allclose(tokens, backbone(Readings(x)), atol=1e-3)
     changed = torch.where(visible.unsqueeze(-1), x, x + 1e6)
-    assert torch.equal(model.encoder(changed, visible), tokens)
+    assert torch.equal(backbone(Readings(changed), visible), tokens)
     unreadable = torch.where(visible.unsqueeze(-1), x, torch.nan)
-    assert torch.equal(model.encoder(unreadable, visible), tokens)
-    assert torch.allclose(model.encoder(x, visible, message_passing=True), tokens, atol=1e-10)
+    assert torch.equal(backbone(Readings(unreadable), visible), tokens)
+    assert torch.allclose(backbone(backbone.spec.batch(Readings(x)), visible), tokens, atol=1e-10)
     everything = torch.ones_like(visible)
-    assert torch.allclose(model.encoder(x, everything), model.encoder(x), atol=1e-6)  # matrices of pools are float32
+    shown = backbone(Readings(x), everything)
+    assert torch.allclose(shown, backbone(Readings(x)), atol=1e-6)  # the matrices of pools are float32
 
 
 def test_masked_face_is_the_face_on_its_visible_subgraph(mini):
     """All layers of a face on the graph without hidden nodes = the dense execution with a mask."""
-    encoder = build(mini).double().encoder.lattice
-    topologies = {edge: t for edge, t in encoder.topologies.items() if edge[0].startswith("inner")}
+    backbone = build(mini).double().backbone
+    encoder, relations = backbone.encoder.lattice, backbone.spec.relations
     visible = torch.zeros(12, 8)
     visible[:5, :4] = 1  # a corner: hidden nodes remain at every level
     visible = visible.view(-1, 1).double()
-    inputs = {node: torch.zeros(topologies_nodes(encoder, node), 2).double() for node in encoder.inputs}
-    inputs["inner"] = torch.randn(96, 2, dtype=torch.float64) * visible
-    seen = {node: torch.ones(len(values), 1).double() for node, values in inputs.items()} | {"inner": visible}
-    features, levels = encoder(inputs, seen)
+    values = torch.full((1, mini.num_sensors, 2), 1e10, dtype=torch.float64)
+    values[0, mini.faces["inner"].sensor_ids] = torch.rand(96, 2, dtype=torch.float64) * torch.tensor([3000.0, 1e-7])
+    mask = torch.ones(1, mini.num_sensors, dtype=torch.bool)
+    mask[0, mini.faces["inner"].sensor_ids] = visible.flatten() > 0
+    inputs = backbone.inputs(Readings(values), mask)
+    levels = {node: inputs.visible[node] for node in ("inner", "inner_1", "inner_2")}
+    features = encoder({node: inputs.nodes[node] for node in encoder.inputs}, inputs.edges, inputs.visible)
     shown = {node: levels[node].flatten() > 0 for node in levels}
     assert not shown["inner_2"].all()
 
-    x = inputs["inner"][shown["inner"]]
+    x = inputs.nodes["inner"][shown["inner"]]
     for layer in encoder.layers:
         ((edge, conv),) = [(edge, conv) for edge, conv in layer.convs.items() if edge[0].startswith("inner")]
         source, _, target = edge
-        edges, taps = topologies[edge].event_edges()
+        edges, taps = relations[edge].edge_index, relations[edge].edge_type
         keep = shown[source][edges[0]] & shown[target][edges[1]]
         number = [shown[node].cumsum(0) - 1 for node in (source, target)]
         edges = torch.stack([number[0][edges[0, keep]], number[1][edges[1, keep]]])
         if source == target:
-            x = conv(x, edges, taps[keep])
+            x = conv(x, edges, len(x), taps[keep])
         else:
-            x = conv((x, None), edges, taps[keep], size=(len(x), int(shown[target].sum())))
+            x = conv((x, None), edges, (len(x), int(shown[target].sum())), taps[keep])
     assert torch.allclose(features["inner_2"][shown["inner_2"]], x, atol=1e-10)
     assert not features["inner_2"][~shown["inner_2"]].any()
-
-
-def topologies_nodes(encoder, node: str) -> int:
-    return next(t.num_source for (source, _, _), t in encoder.topologies.items() if source == node)
 
 
 def test_shared_layers_count_once(meg2):
     """Faces of a kind share one set of weights, so the number of parameters is that of one stack."""
     model = build(meg2, encoder_dim=1024, hex_dim=96, num_heads=8)
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
-    assert sizes == {"tasks": 0, "encoder": 621_704, "fusion": 25_200_640, "heads": 1_574_146}
+    sizes |= {name: sum(p.numel() for p in part.parameters()) for name, part in model.backbone.named_children()}
+    assert {name: size for name, size in sizes.items() if size} == {
+        "backbone": 25_822_344, "encoder": 621_704, "fusion": 25_200_640, "heads": 1_574_146
+    }  # fmt: skip
     assert repr(model) == "XECModel(meg2, 6 tokens of 1024, angle, 27.4 M parameters)"
 
 

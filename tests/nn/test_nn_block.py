@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from xecgnn.nn import GRN, Block, DropPath, HexConv, HexTopology, LatticeConv, LatticeTopology
+from xecgnn.nn import GRN, Block, DropPath, HexConv, LatticeConv, Table, Topology
 
 NODES, DIM = 30, 8
 
@@ -20,9 +20,9 @@ def randomised(module: nn.Module) -> nn.Module:
 @pytest.fixture(params=["lattice", "hex"])
 def block(request, mini):
     if request.param == "lattice":
-        topology = LatticeTopology((6, 5), (7, 7), padding=3)
+        topology = Topology.windows((6, 5), (7, 7), padding=3)
         return randomised(Block(LatticeConv(DIM, DIM, 7, groups=DIM), DIM)), topology
-    return randomised(Block(HexConv(DIM), DIM)), HexTopology(mini.faces["top"].neighbors)
+    return randomised(Block(HexConv(DIM), DIM)), Topology.neighbors(mini.faces["top"].neighbors)
 
 
 def test_grn_is_the_papers_formula_per_event():
@@ -30,9 +30,7 @@ def test_grn_is_the_papers_formula_per_event():
     x = torch.randn(3, NODES, DIM, dtype=torch.float64)
     norm = x.square().sum(1, keepdim=True).sqrt()
     expected = grn.weight * (x * norm / (norm.mean(-1, keepdim=True) + 1e-6)) + grn.bias + x
-    flat, batch = x.flatten(0, 1), torch.arange(3).repeat_interleave(NODES)
-    for events in (NODES, batch):
-        assert torch.allclose(grn(flat, events).view_as(x), expected, atol=1e-12)
+    assert torch.allclose(grn(x.flatten(0, 1), NODES).view_as(x), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -64,7 +62,7 @@ def test_grn_gradient():
 
     assert torch.autograd.gradcheck(call, (x, *module.parameters()))
     dead = torch.zeros(2 * 5, 4, dtype=torch.float64, requires_grad=True)
-    by_event = module.grn(dead, torch.arange(2).repeat_interleave(5))
+    by_event = module.grn(dead, 5)
     for out, parameters in ((module(dead), module.parameters()), (by_event, module.grn.parameters())):
         slopes = torch.autograd.grad(out.sum(), [dead, *parameters])
         assert all(slope.isfinite().all() for slope in slopes)
@@ -86,9 +84,10 @@ def test_grn_keeps_the_type_of_autocast():
 def test_block_does_not_see_other_events(block):
     layer, topology = block
     x = torch.randn(3 * topology.num_target, DIM, dtype=torch.float64)
-    together = layer(x, topology).view(3, -1)
+    table, nodes = Table(topology), topology.num_target
+    together = layer(x, table, nodes).view(3, -1)
     for event, values in enumerate(x.view(3, -1, DIM)):
-        assert torch.allclose(layer(values, topology).flatten(), together[event], atol=1e-12)
+        assert torch.allclose(layer(values, table, nodes).flatten(), together[event], atol=1e-12)
 
 
 def test_masked_block_is_the_block_on_the_visible_subgraph(block):
@@ -96,25 +95,25 @@ def test_masked_block_is_the_block_on_the_visible_subgraph(block):
     visible = torch.rand(topology.num_target) < 0.6
     x = torch.randn(topology.num_target, DIM, dtype=torch.float64)
     mask = visible.double().unsqueeze(1)
-    masked = layer(x, topology, visible=mask)
+    table, nodes = Table(topology), topology.num_target
+    masked = layer(x, table, nodes, visible=mask)
 
-    edges, taps = topology.event_edges()
+    edges, taps = topology.edge_index, topology.edge_type
     keep = visible[edges].all(0)
     number = visible.cumsum(0) - 1
-    expected = layer(x[visible], number[edges[:, keep]], taps[keep])
+    expected = layer(x[visible], number[edges[:, keep]], int(visible.sum()), taps[keep])
     assert torch.allclose(masked[visible], expected, atol=1e-12)
     assert not masked[~visible].any()
     x[~visible] += 1e6
-    assert torch.equal(layer(x, topology, visible=mask), masked)
+    assert torch.equal(layer(x, table, nodes, visible=mask), masked)
 
 
 def test_drop_path_drops_whole_events():
     drop = DropPath(0.5)
     x = torch.ones(200 * 3, 2)
-    for events in (3, torch.arange(200).repeat_interleave(3)):
-        out = drop(x, events).view(200, -1)
-        assert set(out.unique().tolist()) == {0.0, 2.0}
-        assert (out == out[:, :1]).all()
+    out = drop(x, 3).view(200, -1)
+    assert set(out.unique().tolist()) == {0.0, 2.0}
+    assert (out == out[:, :1]).all()
     assert drop.eval()(x, 3) is x
 
 
@@ -126,5 +125,5 @@ def test_block_equals_the_bare_formula():
     norm = h.square().sum((1, 2), keepdim=True).sqrt()
     h = h + block.grn.weight * h * norm / (norm.mean(-1, keepdim=True) + 1e-6) + block.grn.bias
     flat = image.permute(0, 2, 3, 1)
-    out = block(flat.reshape(-1, DIM), LatticeTopology((6, 5), (7, 7), padding=3))
+    out = block(flat.reshape(-1, DIM), Table(Topology.windows((6, 5), (7, 7), padding=3)), 30)
     assert torch.allclose(out, (flat + block.project(h)).reshape(-1, DIM), atol=1e-12)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from xecgnn.nn import Block, HexConv, HexTopology, LatticeConv, LatticeTopology
+from xecgnn.nn import Block, HexConv, LatticeConv, Table, Topology
 
 BATCH = 2
 
@@ -20,7 +20,8 @@ def adjacency(request):
         torch_sparse = pytest.importorskip("torch_sparse", reason="the extra [pyg] is not installed")
 
     def build(topology):
-        edges, taps = topology.edge_index(BATCH), topology.edge_type(BATCH)
+        batch = topology.repeat(BATCH)
+        edges, taps = batch.edge_index, batch.edge_type
         shape = (BATCH * topology.num_target, BATCH * topology.num_source)
         if request.param == "torch.sparse":
             return torch.sparse_coo_tensor(edges.flip(0), taps, shape, check_invariants=True)
@@ -32,15 +33,15 @@ def adjacency(request):
 @pytest.mark.parametrize("layer", [(2, 8, 4, 1, 1), (8, 8, 7, 3, 8)], ids=["stem", "depthwise"])
 def test_lattice_conv(layer, adjacency):
     inside, outside, kernel, padding, groups = layer
-    topology = LatticeTopology((6, 5), (kernel, kernel), padding=padding)
+    topology = Topology.windows((6, 5), (kernel, kernel), padding=padding)
     conv = LatticeConv(inside, outside, kernel, groups).double()
     x = torch.randn(BATCH * topology.num_source, inside, dtype=torch.float64)
-    assert torch.allclose(conv(x, adjacency(topology)), conv(x, topology), atol=1e-10)
+    assert torch.allclose(conv(x, adjacency(topology)), conv(x, Table(topology)), atol=1e-10)
 
 
 def test_hex_block(mini, adjacency):
-    topology = HexTopology(mini.faces["top"].neighbors)
+    topology = Topology.neighbors(mini.faces["top"].neighbors)
     block = Block(HexConv(8), 8).double()
     x = torch.randn(BATCH * topology.num_source, 8, dtype=torch.float64)
-    batch = torch.arange(BATCH).repeat_interleave(topology.num_source)
-    assert torch.allclose(block(x, adjacency(topology), batch=batch), block(x, topology), atol=1e-10)
+    nodes = topology.num_source
+    assert torch.allclose(block(x, adjacency(topology), nodes), block(x, Table(topology), nodes), atol=1e-10)

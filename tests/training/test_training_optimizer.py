@@ -59,15 +59,15 @@ def test_a_step_of_a_matrix_is_orthogonal_and_as_large_as_one_of_adamw() -> None
 
 def test_slow_encoders_and_undecayed_vectors() -> None:
     module = nn.Module()
-    module.model = nn.ModuleDict({"encoder": nn.Linear(8, 8), "heads": nn.Linear(8, 8)})
+    module.model = nn.ModuleDict({"backbone": nn.Linear(8, 8), "heads": nn.Linear(8, 8)})
     config = TrainingConfig(optimizer="muon", lr=1.0, encoder_lr_factor=0.1, weight_decay=0.5)
     found = {}
     for group in build_optimizer(module, config).param_groups:
         (name,) = names(module, [group])
         found[name] = group["lr"], group["weight_decay"]
     assert found == {
-        "model.encoder.weight": (0.1, 0.5),
-        "model.encoder.bias": (0.1, 0.0),
+        "model.backbone.weight": (0.1, 0.5),
+        "model.backbone.bias": (0.1, 0.0),
         "model.heads.weight": (1.0, 0.5),
         "model.heads.bias": (1.0, 0.0),
     }

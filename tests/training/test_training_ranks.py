@@ -67,7 +67,7 @@ def ranks(folder: Path) -> list[list[dict[str, Any]]]:
 def objective(folder: Path) -> RegressionObjective:
     config = load_config(folder / "artifacts/both/config.yaml")
     objective = RegressionObjective(build_model(config), SampleReweighter(config.reweighting)).double()
-    objective.model.encoder.normalizer.register_forward_hook(lambda *call: call[-1].double())  # as in two_ranks.py
+    objective.model.backbone.normalizer.register_forward_hook(lambda *call: call[-1].double())  # as in two_ranks.py
     return objective
 
 

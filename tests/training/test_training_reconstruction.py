@@ -115,11 +115,11 @@ def test_fine_tuning_takes_encoder_and_transformer(
         options = ["--epochs", "1", "--resume_from", str(pretrained), "--run_name", "tuned", "--lr", "1e-12"]
         train.main(["angle.yaml", *FINE_TUNED, *options])
     (line,) = [record.message for record in caplog.records if record.message.startswith("From a checkpoint")]
-    assert "xecgnn-pretrain: loaded encoder" in line
+    assert "xecgnn-pretrain: loaded backbone" in line
     assert "fresh: heads.angle" in line
     assert "not used: decoder" in line or "decoder" in line.split("not used:")[1]
     before, after = weights(pretrained), weights("artifacts/tuned/checkpoint_last.pth")
-    shared = [name for name in before if name.startswith(("objective.model.encoder.", "objective.model.fusion."))]
+    shared = [name for name in before if name.startswith("objective.model.backbone.")]
     assert len(shared) > 20
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in shared)
     assert torch.load("artifacts/tuned/checkpoint_last.pth", weights_only=True)["epoch"] == 0
@@ -127,19 +127,19 @@ def test_fine_tuning_takes_encoder_and_transformer(
 
 def test_bare_encoder_weights_are_recognised(workplace: Path, pretrained: Path) -> None:
     model = load_model(pretrained, kind="pretraining")
-    torch.save(model.encoder.state_dict(), "encoder.pth")
+    torch.save(model.backbone.state_dict(), "encoder.pth")
     options = ["--epochs", "1", "--resume_from", "encoder.pth", "--run_name", "bare", "--lr", "1e-12"]
     train.main(["angle.yaml", *FINE_TUNED, *options])
     after = weights("artifacts/bare/checkpoint_last.pth")
-    for name, values in model.encoder.named_parameters():
-        torch.testing.assert_close(after[f"objective.model.encoder.{name}"], values.detach(), atol=1e-6, rtol=0)
+    for name, values in model.backbone.named_parameters():
+        torch.testing.assert_close(after[f"objective.model.backbone.{name}"], values.detach(), atol=1e-6, rtol=0)
 
 
 def test_a_frozen_encoder_stays_and_the_head_learns(workplace: Path, pretrained: Path) -> None:
     options = ["--epochs", "1", "--resume_from", str(pretrained), "--run_name", "frozen"]
     train.main(["angle.yaml", *FINE_TUNED, *options, "--training.freeze_encoder", "true"])
     before, after = weights(pretrained), weights("artifacts/frozen/checkpoint_last.pth")
-    shared = [name for name in before if name.startswith(("objective.model.encoder.", "objective.model.fusion."))]
+    shared = [name for name in before if name.startswith("objective.model.backbone.")]
     assert all(torch.equal(before[name], after[name]) for name in shared)
     train.main(["angle.yaml", *FINE_TUNED, "--epochs", "1", "--run_name", "free", "--resume_from", str(pretrained)])
     free = weights("artifacts/free/checkpoint_last.pth")
@@ -152,7 +152,7 @@ def test_a_frozen_encoder_stays_and_the_head_learns(workplace: Path, pretrained:
         (["--training.freeze_encoder", "true"], "training.freeze_encoder: nothing to keep"),
         (["--detector", "meg2", "--resume_from", "PRE"], "sensors, the detector has 4760"),
         (["--npho_scale", "7", "--resume_from", "PRE"], "normalization.npho_scale: the checkpoint was trained with 30"),
-        (["--model.encoder_dim", "64", "--resume_from", "PRE"], "the checkpoint has another network: encoder."),
+        (["--model.encoder_dim", "64", "--resume_from", "PRE"], "the checkpoint has another network: backbone."),
     ],
 )
 def test_misfits_of_fine_tuning_are_one_line(
@@ -208,7 +208,7 @@ class Constant(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.encoder, self.fusion = model.encoder, model.fusion
+        self.backbone = model.backbone
 
     def forward(self, batch: Readings, visible: torch.Tensor) -> torch.Tensor:
         self.visible = visible
@@ -223,8 +223,8 @@ def test_the_loss_is_its_formula(mini: Detector, mini_events: Events) -> None:
     torch.manual_seed(5)
     loss, diagnostics = objective(batch)
     sums = np.zeros((2, 2))
-    npho_valid, time_valid = model.encoder.normalizer.validity(batch.x)
-    target = model.encoder.normalizer(batch.x, npho_valid, time_valid).double()
+    npho_valid, time_valid = model.backbone.normalizer.validity(batch.x)
+    target = model.backbone.normalizer(batch.x, npho_valid, time_valid).double()
     masked, light = ~model.visible, batch.x[..., 0].clamp(min=0)
     weight = [masked * (light + 1) ** 0.5, masked * time_valid * (light > 200) * light**0.5]
     for column in range(2):
@@ -280,7 +280,7 @@ def test_training_and_evaluation_look_at_the_same_network_output(mini: Detector,
         objective.eval()
         with torch.no_grad():
             objective.update_metrics(batch)
-        metrics, normalizer = objective.compute_metrics(), objective.model.encoder.normalizer
+        metrics, normalizer = objective.compute_metrics(), objective.model.backbone.normalizer
         (events,) = reconstructions(objective.model, objective.masker, [batch], seed=VALIDATION_SEED)
         valid = torch.from_numpy(events.npho_valid)
         assert (valid == ~dead).all()

@@ -129,7 +129,7 @@ def test_a_new_run_begins_with_weights(workplace: Path, caplog: pytest.LogCaptur
     with caplog.at_level(logging.INFO, "xecgnn"):
         main([*same, "--init_from", FIRST, "--run_name", "again"])
     (line,) = [message for message in caplog.messages if message.startswith("From a checkpoint")]
-    assert "xecgnn-train: loaded encoder" in line
+    assert "xecgnn-train: loaded backbone" in line
     assert "heads.energy" in line.split("not used:")[1]
     old, new = (torch.load(path, weights_only=True) for path in (FIRST, "artifacts/again/checkpoint_last.pth"))
     assert new["epoch"] == 0

@@ -12,7 +12,6 @@ _PUBLIC = {
     "ReaderConfig": "config",
     "Readings": "batch",
     "TreeWriter": "writer",
-    "build_batch": "graph",
     "find_files": "files",
     "write": "writer",
 }

@@ -8,7 +8,6 @@ _PUBLIC = {
     "Baseline": "baselines.targets",
     "EvaluationConfig": "config",
     "LightSummary": "baselines.light",
-    "ValidationSample": "predictions",
     "artifact": "artifacts",
     "evaluate_inpainting": "sensors",
     "evaluate_run": "run",

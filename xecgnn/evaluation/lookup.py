@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +14,15 @@ from xecgnn.data.files import Paths, find_files
 from xecgnn.data.match import event_pairs
 from xecgnn.data.reader import TreeReader
 from xecgnn.evaluation.display.layers import EXTRA, valid_readings
-from xecgnn.evaluation.display.photon import PREDICTED, badness
-from xecgnn.names import FEATURES, IDENTIFIERS, LOSS, NPHO, RELATIVE_TIME, SCHEMA, TARGETS
+from xecgnn.evaluation.display.photon import badness
+from xecgnn.names import FEATURES, IDENTIFIERS, NPHO, RELATIVE_TIME, TARGETS
+from xecgnn.schema import KINDS
 
 __all__ = ["EventLookup"]
 
 log = logging.getLogger(__name__)
 
-Columns = dict[str, NDArray]  # of one event: () for scalars, else (width,)
-
-TRUTH = SCHEMA.names("truth")
-JUDGED = (*(PREDICTED + branch for branch in TARGETS.values()), LOSS)  # what a network says of an event
+SAID = ("prediction", "sigma", "mask", "other")  # kinds of columns that a network adds to an event
 
 
 class EventLookup:
@@ -50,78 +47,76 @@ class EventLookup:
         self._predicted = self._event_pairs(predictions) if predictions else np.empty((0, 2), dtype=np.int64)
         self._name = str(self.files[0]) if len(self.files) == 1 else f"{len(self.files)} files"
 
-    def by_entry(self, entry: int) -> Columns:
-        """The event at an entry, counted over all files from 0."""
+    def by_entry(self, entry: int) -> Events:
+        """The event at an entry, counted over all files from 0: a table of one."""
         total = 0
         for path in self.files:
             with TreeReader(path, self.config) as reader:
-                if total <= entry < total + reader.num_entries:
-                    return self._read(reader, entry - total)
-                total += reader.num_entries
+                first, total = total, total + reader.num_entries
+            if first <= entry < total:
+                return self._event(path, entry - first)
         raise ValueError(f"no event {entry}: {self._name} has {total} events, 0 to {total - 1}")
 
-    def by_id(self, run: int, event: int) -> Columns:
+    def by_id(self, run: int, event: int) -> Events:
         """The first event with this run and event number."""
         runs: set[int] = set()
         for path in self.files:
             pairs = self._event_pairs(path)
             for row in np.flatnonzero((pairs == (run, event)).all(1)):
-                with TreeReader(path, self.config) as reader:
-                    return self._read(reader, int(row))
+                return self._event(path, int(row))
             runs |= set(pairs[:, 0].tolist())
         known = ", ".join(map(str, sorted(runs)[:5])) + (", ..." if len(runs) > 5 else "")
         raise ValueError(f"no run {run}, event {event} in {self._name}; runs: {known}")
 
-    def worst(self, count: int) -> list[Columns]:
+    def worst(self, count: int) -> list[Events]:
         """The `count` events of the predictions with the largest `badness`, the worst first."""
         if self.predictions is None:
             raise ValueError("the worst events are found in predictions, and none are given")
-        with TreeReader(self.predictions, self._as_written) as reader:
-            names = [name for name in reader.stored if name in {*JUDGED, *TRUTH}]
-            values = badness(Events(reader.read(names)).columns)
+        kinds = ("truth", "identifier", "prediction", "other")
+        values = badness(Events.read(self.predictions, kinds, config=self._as_written))
         order = np.argsort(-values, kind="stable")  # NaN comes last
         chosen = order[np.isfinite(values[order])][:count]
         if not len(chosen):
             raise ValueError(f"{self.predictions}: no event has a finite loss or error")
         return [self.by_id(*pair) for pair in self._predicted[chosen].tolist()]
 
-    def _read(self, reader: TreeReader, entry: int) -> Columns:
-        """One event of an open data file, with the prediction for it."""
-        present = reader.scan([NPHO], self.num_sensors).columns
-        reader.scan([name for name in FEATURES if name in present], self.num_sensors)
-        names = [name for name in (*FEATURES, *TRUTH, *IDENTIFIERS) if name in present]
-        columns = _row(reader, names, entry)
-        columns.setdefault(RELATIVE_TIME, np.full(self.num_sensors, np.nan))
-        columns |= self._added(reader, entry, JUDGED) | self._prediction(columns)
-        event = ", ".join(f"{name} {columns[name]}" for name in IDENTIFIERS if name in columns) or f"entry {entry}"
-        for name in FEATURES:
-            if not np.isfinite(valid_readings(columns[name])).any():
-                log.warning("%s, %s: no sensor has a valid %s", reader.path, event, name)
-        if not any(name in columns and np.isfinite(columns[name]).all() for name in TARGETS.values()):
-            log.warning("%s, %s: no truth", reader.path, event)
-        return columns
+    def _event(self, path: Path, entry: int) -> Events:
+        """One event of a data file, with the prediction for it."""
+        event = self._read(path, entry, self.config, NPHO)
+        if RELATIVE_TIME not in event:
+            event = event.with_columns({RELATIVE_TIME: np.full((1, self.num_sensors), np.nan)})
+        event = self._with_prediction(event)
+        name = ", ".join(f"{name} {event[name][0]}" for name in IDENTIFIERS if name in event) or f"entry {entry}"
+        for feature in FEATURES:
+            if not np.isfinite(valid_readings(event[feature])).any():
+                log.warning("%s, %s: no sensor has a valid %s", path, name, feature)
+        if not any(branch in event and np.isfinite(event[branch]).all() for branch in TARGETS.values()):
+            log.warning("%s, %s: no truth", path, name)
+        return event
 
-    def _prediction(self, columns: Mapping[str, NDArray]) -> Columns:
-        """What the predictions have for an event, truth included where the event lacks it."""
+    def _with_prediction(self, event: Events) -> Events:
+        """What the predictions have for an event is added, truth included where it lacks it."""
         if self.predictions is None:
-            return {}
-        if not all(name in columns for name in IDENTIFIERS):
+            return event
+        if not all(name in event for name in IDENTIFIERS):
             log.warning("%s is left out: the data do not say which run and event they are", self.predictions)
-            return {}
-        run, event = (int(columns[name]) for name in IDENTIFIERS)
-        for row in np.flatnonzero((self._predicted == (run, event)).all(1)):
-            with TreeReader(self.predictions, self._as_written) as reader:
-                return self._added(reader, int(row), (*JUDGED, *(name for name in TRUTH if name not in columns)))
-        log.warning("%s has no prediction for run %d, event %d", self.predictions, run, event)
-        return {}
+            return event
+        pair = [int(event[name][0]) for name in IDENTIFIERS]
+        for row in np.flatnonzero((self._predicted == pair).all(1)):
+            found = self._read(self.predictions, int(row), self._as_written)
+            added = [n for n in found.fields if n not in event or found.schema[n].kind in SAID]
+            return event.with_columns({name: found[name] for name in added})
+        log.warning("%s has no prediction for run %d, event %d", self.predictions, *pair)
+        return event
 
-    def _added(self, reader: TreeReader, entry: int, names: tuple[str, ...]) -> Columns:
-        """One entry of those branches that the file has, and of those per sensor."""
-        for name in EXTRA:
-            if name in reader.stored and reader.stored[name].width != self.num_sensors:
-                found = f"branch {name!r} has {reader.stored[name].width} sensors"
-                raise ValueError(f"{reader.path}: {found}, the detector has {self.num_sensors}")
-        return _row(reader, [name for name in (*names, *EXTRA) if name in reader.stored], entry)
+    def _read(self, path: Path, entry: int, config: ReaderConfig, *needed: str) -> Events:
+        """All columns of one event."""
+        event = Events.read(path, [*needed, *KINDS], entry, entry + 1, num_sensors=self.num_sensors, config=config)
+        for name in (*FEATURES, *EXTRA):
+            if name in event and np.size(event[name]) != self.num_sensors:
+                found = f"branch {name!r} has {np.size(event[name])} sensors"
+                raise ValueError(f"{path}: {found}, the detector has {self.num_sensors}")
+        return event
 
     @property
     def _as_written(self) -> ReaderConfig:
@@ -137,9 +132,3 @@ class EventLookup:
                     raise ValueError(f"{path}: no branches {' and '.join(IDENTIFIERS)} to find an event by")
                 self._pairs[path] = event_pairs(reader.read(present))
         return self._pairs[path]
-
-
-def _row(reader: TreeReader, names: Iterable[str], entry: int) -> Columns:
-    """Some columns of one event."""
-    columns = reader.read(names, entry, entry + 1)
-    return {name: values[0] for name, values in Events(columns).columns.items()} if columns else {}

@@ -1,65 +1,57 @@
-"""Validation events with truth, loss, predictions of the network and of the baselines; written as CSV and ROOT."""
+"""Events with what a network and the baselines say of them, and its loss: a stream from batches of readings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from xecgnn.evaluation.baselines.light import Light
+from xecgnn.data.batch import Readings
+from xecgnn.data.events import Events
+from xecgnn.evaluation.baselines.light import LightSummary
 from xecgnn.evaluation.baselines.targets import Baseline
-from xecgnn.names import LOSS, SCHEMA, TARGETS
-from xecgnn.tasks.task import Task
+from xecgnn.models.xec import XECModel
+from xecgnn.names import FEATURES, LOSS, SCHEMA, TARGETS
+from xecgnn.tasks.task import Task, as_column
 
-__all__ = ["NETWORK", "Columns", "ValidationSample", "baseline_branch", "event_losses"]
-
-Columns = dict[str, NDArray]  # branch -> (E,) or (E, width)
+__all__ = ["NETWORK", "baseline_branch", "event_losses", "judged_events"]
 
 NETWORK = "network"  # title of the network's own predictions, beside those of the baselines
 
 
-class ValidationSample:
-    """Collects batches; E events in all.
+@torch.no_grad()
+def judged_events(
+    model: XECModel,
+    batches: Iterable[Readings],
+    summarize: LightSummary,
+    baselines: Mapping[str, Mapping[str, Baseline]],
+) -> Iterator[Events]:
+    """The events of batches, as read, with predictions.
 
-    Attributes (after the last `add`):
-        columns: as the files hold them, (E,) or (E, width): run, event, truth branches, loss (see `event_losses`) and,
-            for each task, pred_<branch>, sigma_<branch> where predicted, and what `baseline_branch` names.
+    Columns: run and event where known, truth, loss (see `event_losses`), for each task pred_<branch>, sigma_<branch>
+    where predicted, and what `baseline_branch` names; npho and relative_time.
 
     Args:
-        tasks: tasks of the network, by name.
+        model: the network, in evaluation mode, on the device to use.
+        batches: with all the truth that the events should have.
+        summarize: the light that baselines look at.
         baselines: {task: {title: fitted baseline}}.
     """
-
-    def __init__(self, tasks: Mapping[str, Task], baselines: Mapping[str, Mapping[str, Baseline]]) -> None:
-        self.tasks = tasks
-        self.baselines = baselines
-        self._columns: dict[str, list[NDArray]] = {}
-
-    def add(self, batch: Any, raw: Mapping[str, Tensor], light: Light) -> Columns:
-        """Add a batch: truth from `batch.y`, `run` and `event` where present, raw outputs of the network.
-
-        Returns the columns of this batch.
-        """
-        columns = batch.identifiers
-        columns |= {branch: batch.y[name] for name, branch in TARGETS.items() if name in batch.y}
-        arrays = {name: _column(values.cpu().numpy(), SCHEMA[name].dtype) for name, values in columns.items()}
-        arrays[LOSS] = event_losses(self.tasks, raw, batch.y).cpu().numpy()
-        for name, task in self.tasks.items():
-            arrays |= task.columns(task.decode(raw[name]))
-            for title, baseline in self.baselines[name].items():
+    tasks, device = {name: model.task(name) for name in model.tasks}, next(model.parameters()).device
+    for batch in batches:
+        batch = batch.to(device)
+        raw, light = model.raw_outputs(batch), summarize(batch)
+        known = batch.identifiers | {branch: batch.y[name] for name, branch in TARGETS.items() if name in batch.y}
+        columns = {name: as_column(values) for name, values in known.items()}
+        columns[LOSS] = as_column(event_losses(tasks, raw, batch.y))
+        for name, task in tasks.items():
+            columns |= task.columns(task.decode(raw[name]))
+            for title, baseline in baselines[name].items():
                 (values,) = task.columns({name: torch.as_tensor(baseline.predict(light))}).values()
-                arrays[baseline_branch(title, task)] = _column(values, SCHEMA[task.branch].dtype)
-        for name, values in arrays.items():
-            self._columns.setdefault(name, []).append(values)
-        return arrays
-
-    @property
-    def columns(self) -> Columns:
-        return {name: np.concatenate(parts) for name, parts in self._columns.items()}
+                columns[baseline_branch(title, task)] = values.astype(SCHEMA[task.branch].dtype)
+        columns |= dict(zip(FEATURES, batch.x.cpu().numpy().transpose(2, 0, 1), strict=True))
+        yield Events(columns)
 
 
 def baseline_branch(title: str, task: Task) -> str:
@@ -74,9 +66,3 @@ def event_losses(tasks: Mapping[str, Task], raw: Mapping[str, Tensor], targets: 
     weights = [task.weight for task in tasks.values()]
     total = sum(weight * loss for weight, loss in zip(weights, losses, strict=True))
     return torch.where(torch.stack(valid).any(0), total, torch.nan)
-
-
-def _column(values: NDArray, dtype: str) -> NDArray:
-    """(E,) or (E, width > 1) in the type of the branch."""
-    wide = values.astype(dtype).reshape(len(values), -1)
-    return wide[:, 0] if wide.shape[1] == 1 else wide

@@ -89,7 +89,7 @@ def _reconstruct(
 ) -> Reconstruction:
     (npho_valid, time_valid), masked, predicted = predict_masked(model, masker, batch, generator)
     channels = predicted.size(-1)
-    predicted = model.encoder.normalizer.inverse(nn.functional.pad(predicted.float(), (0, 2 - channels)))
+    predicted = model.backbone.normalizer.inverse(nn.functional.pad(predicted.float(), (0, 2 - channels)))
     return Reconstruction(
         {name: values.cpu().numpy() for name, values in batch.identifiers.items()},
         batch.x[..., 0].cpu().numpy(),

@@ -69,9 +69,10 @@ def _saliency_profiles(run: EvaluatedRun) -> Iterator[tuple[str, Content]]:
 
 @artifact("worst events", "detector", "predictions", "worst_events")
 def _worst_events(run: EvaluatedRun) -> Iterator[tuple[str, Content]]:
-    for number, event in enumerate(run.worst_events, start=1):  # 1 is the worst
-        head = f"{run.head}   |   worst event {number} of {run.predictions.facts['events']}"
-        yield f"worst_event_{number}.pdf", display_pages(run.detector, [event], head=head)
+    for row in range(len(run.worst_events)):  # 1 is the worst
+        head = f"{run.head}   |   worst event {row + 1} of {run.predictions.facts['events']}"
+        pages = display_pages(run.detector, [run.worst_events[row : row + 1]], head=head)
+        yield f"worst_event_{row + 1}.pdf", pages
 
 
 @artifact("training report", "history")

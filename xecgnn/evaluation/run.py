@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from xecgnn.data.events import Events
+from xecgnn.data.batch import Readings
 from xecgnn.data.writer import write
 from xecgnn.evaluation.baselines.light import LightSummary
 from xecgnn.evaluation.baselines.targets import Baseline, fit_baselines
 from xecgnn.evaluation.config import EvaluationConfig
-from xecgnn.evaluation.predictions import ValidationSample
+from xecgnn.evaluation.predictions import judged_events
 from xecgnn.evaluation.runs import EvaluatedRun
 from xecgnn.evaluation.worst import WorstEvents
 from xecgnn.models.xec import XECModel
+from xecgnn.names import FEATURES, INVALID_VALUE
 from xecgnn.tasks.task import Task
 
 __all__ = ["evaluate_run", "fit_on_batches"]
@@ -44,29 +44,28 @@ def evaluate_run(
         run: where the files go.
         config: how many events are looked at closely.
     """
-    from xecgnn.evaluation.attribution.saliency import compute_saliency
+    from xecgnn.evaluation.attribution.saliency import compute_saliency, event_saliency
 
     config = config or EvaluationConfig()
     _remove_earlier(run)
     tasks = {name: model.task(name) for name in model.tasks}
     summarize = LightSummary(model.detector, float(model.normalizer.npho_threshold))
-    sample = ValidationSample(tasks, fit_on_batches(tasks, summarize, training))
-    worst = WorstEvents(config.worst_events)
+    baselines = fit_on_batches(tasks, summarize, training)
     was_training = model.training
     model.eval()
-    device = next(model.parameters()).device
-    with torch.no_grad():
-        for batch in events:
-            batch = batch.to(device)
-            worst.add(batch.x, sample.add(batch, model.raw_outputs(batch), summarize(batch)))
+    worst, parts = WorstEvents(config.worst_events), []
+    for some in judged_events(model, events, summarize, baselines):
+        worst.add(some)
+        parts.append(some.select(*(name for name in some.fields if name not in FEATURES)))
 
-    predicted = Events(sample.columns)
     files = [run.file("csv"), run.file("predictions")]
     for file in files:
-        write(predicted, file)
-    if len(worst):
+        write(parts, file)
+    if worst.events:
         files.append(run.file("worst_events"))
-        worst.write(files[-1], model)
+        x = Readings.of(worst.events).x.to(next(model.parameters()).device)
+        readings = {name: np.nan_to_num(worst.events[name], nan=INVALID_VALUE) for name in FEATURES}
+        write(worst.events.with_columns(readings | event_saliency(model, x)), files[-1])
     if config.saliency_events:
         files.append(run.file("saliency"))
         compute_saliency(model, events, config.saliency_events).write(files[-1])

@@ -15,9 +15,10 @@ from xecgnn.evaluation.ranking import penalty
 from xecgnn.settings import flattened, read_yaml, validated
 
 if TYPE_CHECKING:  # a comparison of curves needs none of these
+    from xecgnn.data.events import Events
     from xecgnn.detector import Detector
     from xecgnn.evaluation.attribution.saliency import Saliency
-    from xecgnn.evaluation.sample import Columns, PredictedSample
+    from xecgnn.evaluation.sample import PredictedSample
     from xecgnn.tasks.task import Task
 
 __all__ = ["METRICS", "EvaluatedRun", "History", "Run", "RunFolder", "curves", "open_run", "read_metrics", "read_run"]
@@ -114,11 +115,13 @@ class EvaluatedRun(RunFolder):
         return Saliency.read(self.file("saliency"))
 
     @cached_property
-    def worst_events(self) -> list[Columns]:
-        """All branches of each, the worst first."""
-        from xecgnn.evaluation.sample import read_single_events
+    def worst_events(self) -> Events:
+        """With all their columns, the worst first."""
+        from xecgnn.data.events import Events
+        from xecgnn.names import FEATURES
+        from xecgnn.schema import KINDS
 
-        return read_single_events(self.file("worst_events"), self.detector.num_sensors)
+        return Events.read(self.file("worst_events"), [*FEATURES, *KINDS], num_sensors=self.detector.num_sensors)
 
 
 def open_run(path: str | Path) -> RunFolder:

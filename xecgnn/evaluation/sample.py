@@ -11,27 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xecgnn.data.events import Events
-from xecgnn.data.match import event_pairs, match_pairs, repeated_pairs
 from xecgnn.evaluation.measures import usable_events
 from xecgnn.evaluation.predictions import NETWORK, baseline_branch
-from xecgnn.names import FEATURES, IDENTIFIERS, SCHEMA, TARGETS, TREE, is_valid
-from xecgnn.schema import KINDS
+from xecgnn.names import IDENTIFIERS, TARGETS, TREE, is_valid
+from xecgnn.schema import KINDS, prediction_of, sigma_of
 from xecgnn.tasks.config import TasksConfig
 from xecgnn.tasks.registry import build_tasks
 from xecgnn.tasks.task import Task
 
-__all__ = ["PredictedSample", "drawable_tasks", "load_sample", "read_predictions", "read_single_events"]
+__all__ = ["PredictedSample", "drawable_tasks", "load_sample", "read_predictions"]
 
 log = logging.getLogger(__name__)
-
-Columns = dict[str, NDArray]
 
 
 class PredictedSample:
     """E events: the predictions of one file, of a second one, and of other reconstructions, beside the truth.
 
     Attributes:
-        columns: all branches of the file.
+        events: all columns of the file but readings.
         tasks: those that the first file has predictions for.
         predictions: {task: {title: (E, width)}} in physical units, the file itself first; classes as (E, classes) of
             0 and 1. Invalid values are NaN; a title without any valid value is left out.
@@ -40,15 +37,15 @@ class PredictedSample:
         facts: numbers of events, of duplicates, of invalid predictions.
     """
 
-    def __init__(self, columns: Columns) -> None:
-        self.columns = columns
-        names = [name for name, branch in TARGETS.items() if f"pred_{branch}" in columns]
+    def __init__(self, events: Events) -> None:
+        self.events = events
+        names = [name for name, branch in TARGETS.items() if prediction_of(branch) in events]
         enabled = {name: {"enabled": name in names} for name in TARGETS}
         self.tasks: dict[str, Task] = dict(build_tasks(TasksConfig.model_validate(enabled)).items())  # type: ignore[arg-type]
         self.predictions: dict[str, dict[str, NDArray]] = {name: {} for name in names}
         self.sigmas: dict[str, dict[str, NDArray]] = {name: {} for name in names}
-        self.truth = {name: values for name, values in columns.items() if SCHEMA[name].kind == "truth"}
-        self.facts: dict[str, Any] = {"events": _length(columns), "invalid": {}}
+        self.truth = {name: events[name] for name in events.fields if events.schema[name].kind == "truth"}
+        self.facts: dict[str, Any] = {"events": len(events), "invalid": {}}
 
     def add(self, title: str, task: Task, values: NDArray, sigma: NDArray | None = None) -> None:
         """Add predictions of a task, as columns hold them."""
@@ -84,30 +81,31 @@ def load_sample(
     Raises:
         FileNotFoundError, ValueError: no such file, unreadable, without predictions or without common events.
     """
-    columns = _read(path, tree)
-    references = _references(reference, columns, path)
-    facts: dict[str, Any] = {"input": str(path), "events_in_input": _length(columns)}
-    facts["duplicates"] = {str(path): _duplicates(columns)}
-    files = {NETWORK: columns}
+    events = _read(path, tree)
+    references = _references(reference, events, path)
+    facts: dict[str, Any] = {"input": str(path), "events_in_input": len(events)}
+    facts["duplicates"] = {str(path): _duplicates(events)}
+    files = {NETWORK: events}
     if compare is not None:
         if compare.resolve() == path.resolve():
             raise ValueError(f"{path}: compared with itself")
         other = _read(compare, tree)
         facts["duplicates"] |= {str(compare): _duplicates(other)}
         facts["compared_with"] = str(compare)
-        columns, other = _matched(columns, other, path, compare)
+        events, other = _matched(events, other, path, compare)
         first, second = (file.stem.removeprefix("validation_results_") for file in (path, compare))
-        files = {first: columns, second: other} if first != second else {str(path): columns, str(compare): other}
-    sample = PredictedSample(columns)
+        files = {first: events, second: other} if first != second else {str(path): events, str(compare): other}
+    sample = PredictedSample(events)
     sample.facts |= facts
     for task in sample.tasks.values():
         for title, found in files.items():
-            if f"pred_{task.branch}" in found:
-                sample.add(title, task, found[f"pred_{task.branch}"], found.get(f"sigma_{task.branch}"))
+            if prediction_of(task.branch) in found:
+                sigma = found.columns.get(sigma_of(task.branch))
+                sample.add(title, task, found[prediction_of(task.branch)], sigma)
             else:
                 log.warning("%s has no pred_%s: not compared", title, task.branch)
         if task.branch in references:
-            sample.add(references[task.branch], task, columns[references[task.branch]])
+            sample.add(references[task.branch], task, events[references[task.branch]])
     return sample
 
 
@@ -119,15 +117,9 @@ def read_predictions(path: Path) -> PredictedSample:
     for task in sample.tasks.values():
         for title in task.baselines:
             branch = baseline_branch(title, task)
-            if branch in sample.columns:
-                sample.add(title, task, sample.columns[branch])
+            if branch in sample.events:
+                sample.add(title, task, sample.events[branch])
     return sample
-
-
-def read_single_events(path: Path, num_sensors: int) -> list[Columns]:
-    """All branches of each event of a small file."""
-    events = Events.read(path, [*FEATURES, *KINDS], num_sensors=num_sensors)
-    return [{name: values[row] for name, values in events.columns.items()} for row in range(len(events))]
 
 
 def drawable_tasks(sample: PredictedSample, tasks: Mapping[str, Task]) -> Iterator[tuple[str, Task]]:
@@ -144,51 +136,47 @@ def drawable_tasks(sample: PredictedSample, tasks: Mapping[str, Task]) -> Iterat
             yield name, task
 
 
-def _read(path: Path, tree: str) -> Columns:
-    """All columns of a file but readings: (E,) or (E, width)."""
+def _read(path: Path, tree: str) -> Events:
+    """All columns of a file but readings."""
     events = Events.read(path, [kind for kind in KINDS if kind != "reading"], tree=tree)
-    known = [f"pred_{branch}" for branch in TARGETS.values()]
-    if not events.columns.keys() & set(known):
+    known = [prediction_of(branch) for branch in TARGETS.values()]
+    if not set(events.fields) & set(known):
         raise ValueError(f"{path}: no predictions ({', '.join(known)}); branches: {', '.join(events.fields)}")
-    return dict(events.columns)
+    return events
 
 
-def _matched(first: Columns, second: Columns, path: Path, compare: Path) -> tuple[Columns, Columns]:
+def _matched(first: Events, second: Events, path: Path, compare: Path) -> tuple[Events, Events]:
     """The events (run, event) that both have, in the same order."""
-    for file, columns in ((path, first), (compare, second)):
-        if not set(IDENTIFIERS) <= columns.keys():
-            raise ValueError(f"{file}: no run and event, by which events are matched; branches: {', '.join(columns)}")
-    pairs = [event_pairs(columns) for columns in (first, second)]
-    kept = [np.flatnonzero(~repeated_pairs(some)) for some in pairs]
-    rows, other_rows = match_pairs(*(some[once] for some, once in zip(pairs, kept, strict=True)))
-    rows, other_rows = kept[0][rows], kept[1][other_rows]
+    for file, events in ((path, first), (compare, second)):
+        if not set(IDENTIFIERS) <= set(events.fields):
+            fields = ", ".join(events.fields)
+            raise ValueError(f"{file}: no run and event, by which events are matched; branches: {fields}")
+    first, second = (events[~events.repeated()] for events in (first, second))
+    rows, other_rows = first.match(second)
     if not len(rows):
         raise ValueError(f"{path} and {compare} have no event (run, event) in common")
-    return {k: values[rows] for k, values in first.items()}, {k: values[other_rows] for k, values in second.items()}
+    return first[rows], second[other_rows]
 
 
-def _references(entries: Sequence[str], columns: Columns, path: Path) -> dict[str, str]:
+def _references(entries: Sequence[str], events: Events, path: Path) -> dict[str, str]:
     """{truth branch: branch of the other reconstruction}, from `TRUTH=BRANCH` and prefixes."""
-    predicted = [branch for branch in TARGETS.values() if f"pred_{branch}" in columns]
+    predicted = [branch for branch in TARGETS.values() if prediction_of(branch) in events]
     found: dict[str, str] = {}
     for entry in entries:
         branch, sign, name = entry.partition("=")
-        pairs = {branch: name} if sign else {b: entry + b for b in predicted if entry + b in columns}
+        pairs = {branch: name} if sign else {b: entry + b for b in predicted if entry + b in events}
         if not pairs:
             raise ValueError(f"reference {entry!r}: {path} has none of {', '.join(entry + b for b in predicted)}")
         for branch, name in pairs.items():
             if branch not in predicted:
                 raise ValueError(f"reference {entry!r}: {branch!r} is not predicted; predicted: {', '.join(predicted)}")
-            if name not in columns:
-                raise ValueError(f"reference {entry!r}: no branch {name!r} in {path}; branches: {', '.join(columns)}")
+            if name not in events:
+                fields = ", ".join(events.fields)
+                raise ValueError(f"reference {entry!r}: no branch {name!r} in {path}; branches: {fields}")
         found |= pairs
     return found
 
 
-def _duplicates(columns: Columns) -> int | None:
+def _duplicates(events: Events) -> int | None:
     """Events (run, event) that are there again; None where they cannot be told apart."""
-    return int(repeated_pairs(event_pairs(columns)).sum()) if set(IDENTIFIERS) <= columns.keys() else None
-
-
-def _length(columns: Columns) -> int:
-    return len(next(iter(columns.values())))
+    return int(events.repeated().sum()) if set(IDENTIFIERS) <= set(events.fields) else None

@@ -42,7 +42,7 @@ def evaluate_inpainting(
 
     Other arguments are those of `reconstructions`. Returns the table as text, and the files.
     """
-    threshold = float(model.encoder.normalizer.npho_threshold)
+    threshold = float(model.backbone.normalizer.npho_threshold)
     found = PredictedSensors(run_name, InpaintingResiduals(model.detector, threshold), [])
     for events in reconstructions(model, masker, loader, seed, max_events):
         found.residuals.add(events)

@@ -28,7 +28,7 @@ class RawModel(nn.Module):
         output_names: keys of `model(batch)`, or `tokens`.
 
     Args:
-        model: the network; with `encoder_only` any that has an `encoder`.
+        model: the network; with `encoder_only` any that has a `backbone`.
         tasks: tasks to keep, None: all.
         normalized_input: the one input is (B, S, 2) of normalised (npho, relative_time), with the sentinel in place of
             invalid readings.
@@ -51,7 +51,9 @@ class RawModel(nn.Module):
         super().__init__()
         self.model, self.encoder_only = cast(XECModel, model), encoder_only
         self.detector = cast(Detector, model.detector)
-        self.normalizer = self.model.encoder.normalizer if encoder_only else self.model.normalizer
+        if encoder_only and self.model.backbone is None:
+            raise ValueError(f"{type(model).__name__} has no encoder of its own to export")
+        self.normalizer = self.model.backbone.normalizer if encoder_only else self.model.normalizer
         self.inpainter, self.normalized_input = inpainter, normalized_input
         if inpainter is not None and inpainter.detector.hash != self.detector.hash:
             raise ValueError(
@@ -75,7 +77,7 @@ class RawModel(nn.Module):
         if self.inpainter is not None:
             x, _ = self.inpainter.fill(Readings(x))
         if self.encoder_only:
-            return (self.model.encoder(x),)
+            return (self.model.backbone.encoder(self.model.backbone.inputs(Readings(x))),)
         outputs = self.model(Readings(x))
         return tuple(outputs[name] for name in self.output_names)
 

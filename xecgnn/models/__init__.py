@@ -5,16 +5,20 @@ from __future__ import annotations
 from xecgnn.lazy import lazy_names
 
 _PUBLIC = {
+    "Backbone": "backbone",
     "DecoderConfig": "config",
     "Encoder": "encoder",
     "FusionTransformer": "fusion",
+    "GraphSpec": "graph",
     "Head": "head",
     "Inpainter": "inpainter",
     "InpainterConfig": "config",
     "MaskedAutoencoder": "autoencoder",
     "ModelConfig": "config",
     "XECModel": "xec",
+    "build_batch": "graph",
     "predict_masked": "masked",
+    "sensor_graph": "graph",
 }
 
 __all__ = [*_PUBLIC]

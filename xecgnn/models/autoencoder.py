@@ -7,24 +7,30 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from xecgnn.data.batch import Readings
 from xecgnn.detector import Detector
+from xecgnn.models.backbone import Batch
 from xecgnn.models.config import DecoderConfig, ModelConfig
-from xecgnn.models.encoder import Encoder
+from xecgnn.models.encoder_graph import EncoderGraph
 from xecgnn.models.masked import ReconstructionNetwork
-from xecgnn.models.readout import SensorReadout, TokenGrid, first_lattices, fused_tokens, hex_topologies
-from xecgnn.names import HEX, LATTICE
+from xecgnn.models.readout import SensorReadout, TokenGrid
+from xecgnn.names import HEX, WINDOW
 from xecgnn.nn.block import Block
 from xecgnn.nn.config import NormalizationConfig
-from xecgnn.nn.face_encoder import WINDOW, FaceEncoder
+from xecgnn.nn.face_encoder import WINDOW_KERNEL, Edges, FaceEncoder
 from xecgnn.nn.hex_conv import HexConv
 from xecgnn.nn.lattice_conv import LatticeConv
-from xecgnn.nn.topology import LatticeTopology
 
 __all__ = ["Decoder", "MaskedAutoencoder"]
 
 Nodes = dict[str, Tensor]  # by node type
 PATCH = 4  # a node of the decoder's lattices stands for PATCH x PATCH nodes
+
+
+def add_patches(spec: EncoderGraph) -> EncoderGraph:
+    """Adds the lattices of patches, `inner_patch` and so on, with their neighbourhoods; gives the graph back."""
+    for node, (height, width) in spec.lattices.items():
+        spec.add_windows(f"{node}_patch", WINDOW, (-(-height // PATCH), -(-width // PATCH)), WINDOW_KERNEL)
+    return spec
 
 
 class Decoder(nn.Module):
@@ -34,49 +40,48 @@ class Decoder(nn.Module):
     of its 4 x 4 nodes after `depth` ConvNeXt blocks. Hexagonal faces: token + node embedding -> HexNeXt blocks.
 
     Args:
-        detector: the detector of the encoder.
-        encoder: whose tokens are decoded.
+        spec: the graph of the network, with `add_patches`.
+        token_dim: D.
         config: sizes.
     """
 
-    def __init__(self, detector: Detector, encoder: Encoder, config: DecoderConfig) -> None:
+    def __init__(self, spec: EncoderGraph, token_dim: int, config: DecoderConfig) -> None:
         super().__init__()
-        self.faces = tuple(detector.faces)
         dim, outputs = config.decoder_dim, len(config.predict_channels)
-        self.shapes = first_lattices(encoder)
-        self.patches = {node: (-(-h // PATCH), -(-w // PATCH)) for node, (h, w) in self.shapes.items()}
-        self.grid = TokenGrid(encoder.dim, dim, self.patches)
-        self.hex_linear = nn.Linear(encoder.dim, dim)
-
-        windows = {n: LatticeTopology(shape, (WINDOW,) * 2, padding=WINDOW // 2) for n, shape in self.patches.items()}
-        neighbors, taps = hex_topologies(detector)
-        self.lattice, self.hex = FaceEncoder(windows), FaceEncoder(neighbors)
+        self.shapes, self.hexes = spec.lattices, spec.hexes
+        self.patches = {node: spec.shapes[f"{node}_patch"] for node in self.shapes}
+        self.grid = TokenGrid(token_dim, dim, self.patches)
+        self.hex_linear = nn.Linear(token_dim, dim)
+        lattice, hexagonal = FaceEncoder(spec.nodes), FaceEncoder(spec.nodes)
+        self.blocks = nn.ModuleDict({"lattice": lattice, "hex": hexagonal})
         for _ in range(config.depth):
-            lattice = Block(LatticeConv(dim, dim, WINDOW, groups=dim), dim)
-            self.lattice.add_layer(lattice, {(n, LATTICE, n): t for n, t in windows.items()})
-            self.hex.add_layer(Block(HexConv(dim, taps), dim), {(n, HEX, n): t for n, t in neighbors.items()})
-        sizes = {node: t.num_target for node, t in (windows | neighbors).items()}
+            block = Block(LatticeConv(dim, dim, WINDOW_KERNEL, groups=dim), dim)
+            lattice.add_layer(block, ((f"{n}_patch", WINDOW, f"{n}_patch") for n in self.patches))
+            hexagonal.add_layer(Block(HexConv(dim, spec.hex_taps), dim), ((n, HEX, n) for n in self.hexes))
+        sizes = {node: rows * cols for node, (rows, cols) in self.patches.items()}
+        sizes |= {node: spec.nodes[node] for node in self.hexes}
         self.embedding = nn.ParameterDict(
             {node: nn.init.trunc_normal_(torch.empty(size, dim), std=0.02) for node, size in sizes.items()}
         )
-        self.lattice_head = nn.Sequential(nn.LayerNorm(dim, eps=1e-6), nn.Linear(dim, PATCH**2 * outputs))
-        self.hex_head = nn.Sequential(nn.LayerNorm(dim, eps=1e-6), nn.Linear(dim, outputs))
-        self.readout = SensorReadout(encoder)
+        widths = {"lattice": PATCH**2 * outputs, "hex": outputs}
+        self.heads = nn.ModuleDict(
+            {name: nn.Sequential(nn.LayerNorm(dim, eps=1e-6), nn.Linear(dim, width)) for name, width in widths.items()}
+        )
+        self.readout = SensorReadout(spec)
 
-    def forward(self, tokens: Nodes) -> Nodes:
+    def forward(self, tokens: Nodes, edges: Edges) -> Nodes:
         """Tokens (B, D) by node type of the first level -> (B * N, C) by face."""
-        patches = {node: self._place(node, x) for node, x in self.grid(tokens).items()}
-        patches, _ = self.lattice(patches)
-        lattices = {node: self._nodes(node, self.lattice_head(x)) for node, x in patches.items()}
-        sensors = {node: self._place(node, self.hex_linear(tokens[node])) for node in self.hex.inputs}
-        sensors, _ = self.hex(sensors)
-        out = self.readout(lattices) | {node: self.hex_head(x) for node, x in sensors.items()}
-        return {face: out[face] for face in self.faces}
+        patches = {f"{node}_patch": self._place(node, x) for node, x in self.grid(tokens).items()}
+        patches = self.blocks["lattice"](patches, edges, {})
+        lattices = {node: self._nodes(node, self.heads["lattice"](patches[f"{node}_patch"])) for node in self.patches}
+        sensors = {node: self._place(node, self.hex_linear(tokens[node]).unsqueeze(1)) for node in self.hexes}
+        sensors = self.blocks["hex"](sensors, edges, {})
+        return self.readout(lattices) | {node: self.heads["hex"](x) for node, x in sensors.items()}
 
     def _place(self, node: str, x: Tensor) -> Tensor:
-        """Adds the embedding (M, dim) of each node to x (B * M, dim), or to one vector per event (B, dim)."""
+        """Adds the embedding (M, dim) of each node to x (B * M, dim), or to one vector per event (B, 1, dim)."""
         embedding = self.embedding[node]
-        x = x.unsqueeze(1) if node in self.hex.inputs else x.view(-1, *embedding.shape)
+        x = x if x.dim() == 3 else x.view(-1, *embedding.shape)
         return (x + embedding).flatten(0, 1)
 
     def _nodes(self, node: str, x: Tensor) -> Tensor:
@@ -101,16 +106,17 @@ class MaskedAutoencoder(ReconstructionNetwork):
     def __init__(
         self, detector: Detector, model: ModelConfig, normalization: NormalizationConfig, decoder: DecoderConfig
     ) -> None:
-        super().__init__(detector, model, normalization)
+        spec = add_patches(EncoderGraph(detector, model))
+        super().__init__(spec, model, normalization)
         self.channels = decoder.predict_channels
-        self.decoder = Decoder(detector, self.encoder, decoder)
+        self.decoder = Decoder(spec, model.encoder_dim, decoder)
 
-    def forward(self, batch: Readings, visible: Tensor | None = None) -> Tensor:
+    def forward(self, batch: Batch, visible: Tensor | None = None) -> Tensor:
         """Normalised predictions (B, S, C), in the order of `predict_channels`.
 
         Args:
-            batch: raw readings.
+            batch: raw readings, or a graph.
             visible: (B, S) bool, True = the network may see it; None: all of them.
         """
-        decoded = self.decoder(fused_tokens(self.encoder, self.fusion, batch.x, visible))
-        return self.encoder.faces.join(decoded)
+        inputs = self.backbone.inputs(batch, visible)
+        return self.backbone.faces.join(self.decoder(self.tokens(inputs), inputs.edges))

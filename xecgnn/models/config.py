@@ -33,6 +33,9 @@ class ModelConfig(Settings):
     num_heads: int = Field(8, ge=1, description="attention heads of the Transformer")
     dim_feedforward: int | None = Field(None, ge=1, description="Transformer feed-forward width; null: 4 x encoder_dim")
     fusion_dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the Transformer")
+    execution: Literal["dense", "graph"] = Field(
+        "dense", description="static gathers and convolutions, or message passing over edges: the same numbers, slower"
+    )
     hidden_dim: int = Field(256, ge=1, description="hidden width of a head")
     head_dropout: float = Field(0.2, ge=0, lt=1, description="dropout in a head")
 

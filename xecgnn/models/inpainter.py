@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -12,21 +12,23 @@ from torch_geometric.nn.module_dict import ModuleDict
 
 from xecgnn.data.batch import Readings
 from xecgnn.detector import Detector, Face
+from xecgnn.models.backbone import Batch
 from xecgnn.models.config import InpainterConfig, ModelConfig
+from xecgnn.models.encoder import Inputs
+from xecgnn.models.encoder_graph import EncoderGraph
 from xecgnn.models.masked import ReconstructionNetwork
-from xecgnn.models.readout import SensorReadout, TokenGrid, first_lattices, fused_tokens, hex_topologies
-from xecgnn.names import FEATURES, HEX, INVALID_LIMIT, INVALID_VALUE, LATTICE
+from xecgnn.models.readout import SensorReadout, TokenGrid
+from xecgnn.names import FEATURES, HEX, INVALID_LIMIT, INVALID_VALUE, EdgeType
 from xecgnn.nn.block import Block
 from xecgnn.nn.config import NormalizationConfig
 from xecgnn.nn.face_encoder import FaceEncoder
 from xecgnn.nn.hex_conv import HexConv
 from xecgnn.nn.lattice_conv import LatticeConv
-from xecgnn.nn.topology import LatticeTopology, Topology
 
 __all__ = ["Inpainter", "NeighborMean"]
 
 Nodes = dict[str, Tensor]  # by node type
-WINDOW = 5  # side of the window around a sensor of a lattice
+AROUND, KERNEL = "around", 5  # relation to the sensors of a window around each one, and its side
 LARGEST = INVALID_LIMIT / 2  # photons: whatever is predicted, a filled reading is a valid one
 
 
@@ -49,7 +51,7 @@ class NeighborMean(nn.Module):
         if self.plain:
             row = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0])
             weights = torch.outer(row, row)
-            weights[WINDOW // 2, WINDOW // 2] = 0
+            weights[KERNEL // 2, KERNEL // 2] = 0
         else:
             source, target = torch.as_tensor(face.edge_index)
             weights = torch.zeros(len(face), len(face))
@@ -71,8 +73,8 @@ class NeighborMean(nn.Module):
         grid = columns.view(-1, *self.shape, channels)
         if not self.plain:
             return weights @ grid
-        window = weights.expand(channels, 1, WINDOW, WINDOW)
-        grid = F.conv2d(grid.permute(0, 3, 1, 2), window, padding=WINDOW // 2, groups=channels)
+        window = weights.expand(channels, 1, KERNEL, KERNEL)
+        grid = F.conv2d(grid.permute(0, 3, 1, 2), window, padding=KERNEL // 2, groups=channels)
         return grid.permute(0, 2, 3, 1).flatten(1, 2)
 
 
@@ -81,25 +83,29 @@ class LocalContext(nn.Module):
     whose target may be hidden.
 
     Args:
-        mixers: `depth` + 1 depthwise convolutions of `dim` channels.
+        mixers: `depth` + 1 layers of `dim` channels.
         dim: channels.
-        topologies: neighbours on each face, by node type.
-        relation: name of those edges.
+        num_nodes: nodes of an event, by node type.
+        edges: what they act along.
     """
 
-    def __init__(self, mixers: list[nn.Module], dim: int, topologies: Mapping[str, Topology], relation: str) -> None:
+    def __init__(
+        self, mixers: list[nn.Module], dim: int, num_nodes: Mapping[str, int], edges: Sequence[EdgeType]
+    ) -> None:
         super().__init__()
+        self.edges = edges
         self.stem = nn.Linear(2, dim)
-        self.blocks = FaceEncoder(topologies)
+        self.blocks = FaceEncoder(num_nodes)
         for mixer in mixers[:-1]:
-            self.blocks.add_layer(Block(mixer, dim), {(node, relation, node): t for node, t in topologies.items()})
-        self.last, self.topologies = mixers[-1], ModuleDict(dict(topologies))
+            self.blocks.add_layer(Block(mixer, dim), edges)
+        self.last = mixers[-1]
 
-    def forward(self, nodes: Nodes, visible: Nodes) -> Nodes:
-        """Normalised readings (B * N, 2) and visibility (B * N, 1) -> (B * N, dim)."""
-        x = {node: self.stem(nodes[node]) * visible[node] for node in self.blocks.inputs}
-        x, _ = self.blocks(x, visible)
-        return {node: self.last(x[node], t, visible=visible[node]) for node, t in self.topologies.items()}
+    def forward(self, inputs: Inputs) -> Nodes:
+        """Features (B * N, dim) of each node type."""
+        visible, edges = inputs.visible, inputs.edges
+        x = {node: self.stem(inputs.nodes[node]) * visible[node] for node, *_ in self.edges}
+        x = self.blocks(x, edges, visible)
+        return {e[0]: self.last(x[e[0]], edges.index[e], edges.type.get(e), visible=visible[e[0]]) for e in self.edges}
 
 
 class SensorHead(nn.Sequential):
@@ -128,43 +134,45 @@ class Inpainter(ReconstructionNetwork):
     def __init__(
         self, detector: Detector, model: ModelConfig, normalization: NormalizationConfig, config: InpainterConfig
     ) -> None:
-        super().__init__(detector, model, normalization)
-        dim, shapes = config.local_dim, first_lattices(self.encoder)
-        windows = {node: LatticeTopology(shape, (WINDOW,) * 2, padding=WINDOW // 2) for node, shape in shapes.items()}
-        neighbors, taps = hex_topologies(detector)
-        layers = range(config.depth + 1)
-        convolutions: list[nn.Module] = [LatticeConv(dim, dim, WINDOW, groups=dim) for _ in layers]
-        self.lattice_local = LocalContext(convolutions, dim, windows, LATTICE)
-        self.hex_local = LocalContext([HexConv(dim, taps) for _ in layers], dim, neighbors, HEX)
-        self.lattice_global = TokenGrid(self.encoder.dim, dim, shapes)
-        self.hex_global = nn.Linear(self.encoder.dim, dim)
-        self.readout = SensorReadout(self.encoder)
-        self.lattice_head, self.hex_head = SensorHead(dim), SensorHead(dim)
+        spec = EncoderGraph(detector, model)
+        for node, shape in spec.lattices.items():
+            spec.add_windows(node, AROUND, shape, KERNEL)
+        super().__init__(spec, model, normalization)
+        dim, layers = config.local_dim, range(config.depth + 1)
+        around = {"lattice": [(n, AROUND, n) for n in spec.lattices], "hex": [(n, HEX, n) for n in spec.hexes]}
+        convolutions: list[nn.Module] = [LatticeConv(dim, dim, KERNEL, groups=dim) for _ in layers]
+        self.local = nn.ModuleDict({"lattice": LocalContext(convolutions, dim, spec.nodes, around["lattice"])})
+        attention: list[nn.Module] = [HexConv(dim, spec.hex_taps) for _ in layers]
+        self.local["hex"] = LocalContext(attention, dim, spec.nodes, around["hex"])
+        self.lattice_token = TokenGrid(model.encoder_dim, dim, spec.lattices)
+        self.hex_token = nn.Linear(model.encoder_dim, dim)
+        self.readout = SensorReadout(spec)
+        self.heads = nn.ModuleDict({layout: SensorHead(dim) for layout in ("lattice", "hex")})
         self.neighbor_mean = ModuleDict({name: NeighborMean(face) for name, face in detector.faces.items()})
 
-    def forward(self, batch: Readings, visible: Tensor) -> Tensor:
+    def forward(self, batch: Batch, visible: Tensor) -> Tensor:
         """Normalised (npho, relative_time), (B, S, 2), for all sensors.
 
         Args:
-            batch: raw readings.
+            batch: raw readings, or a graph.
             visible: (B, S) bool, True = the network may see it; a valid npho is required.
         """
-        tokens = fused_tokens(self.encoder, self.fusion, batch.x, visible)  # [B, D]
-        nodes, seen = self.encoder.normalized(batch.x, visible)
-        around = self.lattice_global(tokens)
-        lattices = {node: x + around[node] for node, x in self.lattice_local(nodes, seen).items()}
-        correction = {face: self.lattice_head(x) for face, x in self.readout(lattices).items()}
-        for face, local in self.hex_local(nodes, seen).items():
-            context = self.hex_global(tokens[face]).unsqueeze(1)  # [B, 1, dim]
-            features = local.view(context.size(0), -1, local.size(-1)) + context
-            correction[face] = self.hex_head(features.flatten(0, 1))
-        return self.neighbor_means(batch, visible) + self.encoder.faces.join(correction)
+        inputs = self.backbone.inputs(batch, visible)
+        tokens = self.tokens(inputs)  # [B, D]
+        event = self.lattice_token(tokens)
+        lattices = {node: x + event[node] for node, x in self.local["lattice"](inputs).items()}
+        correction = {face: self.heads["lattice"](x) for face, x in self.readout(lattices).items()}
+        for face, x in self.local["hex"](inputs).items():
+            context = self.hex_token(tokens[face]).unsqueeze(1)  # [B, 1, dim]
+            features = x.view(context.size(0), -1, x.size(-1)) + context
+            correction[face] = self.heads["hex"](features.flatten(0, 1))
+        return self.neighbor_means(batch, visible) + self.backbone.faces.join(correction)
 
-    def neighbor_means(self, batch: Readings, visible: Tensor) -> Tensor:
+    def neighbor_means(self, batch: Batch, visible: Tensor) -> Tensor:
         """What the correction starts from: normalised (B, S, 2); arguments as for `forward`."""
-        shown = torch.stack(self.encoder.normalizer.validity(batch.x), -1) & visible.unsqueeze(-1)
-        values = torch.where(shown, self.encoder.normalizer(batch.x, *shown.unbind(-1)), 0)
-        faces = self.encoder.faces
+        x, normalizer, faces = self.backbone.readings(batch), self.backbone.normalizer, self.backbone.faces
+        shown = torch.stack(normalizer.validity(x), -1) & visible.unsqueeze(-1)
+        values = torch.where(shown, normalizer(x, *shown.unbind(-1)), 0)
         columns = [faces.split(part) for part in (values, shown.to(values.dtype))]
         return faces.join({face: mean(*(part[face] for part in columns)) for face, mean in self.neighbor_mean.items()})
 
@@ -180,7 +188,7 @@ class Inpainter(ReconstructionNetwork):
         Returns:
             The readings (B, S, 2), and which of them were filled, (B, S) bool.
         """
-        normalizer = self.encoder.normalizer
+        normalizer = self.backbone.normalizer
         visible = normalizer.validity(batch.x)[0]
         if dead is not None:
             visible = visible & ~dead

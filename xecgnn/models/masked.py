@@ -8,13 +8,12 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from xecgnn.data.batch import Readings
-from xecgnn.detector import Detector
+from xecgnn.models.backbone import Backbone, Batch
 from xecgnn.models.config import ModelConfig
-from xecgnn.models.encoder import Encoder
-from xecgnn.models.fusion import FusionTransformer
+from xecgnn.models.encoder import Inputs
+from xecgnn.models.encoder_graph import EncoderGraph
+from xecgnn.nn.config import NormalizationConfig
 from xecgnn.nn.masking import Masker, Validity
-from xecgnn.nn.normalizer import NormalizationConfig
 
 __all__ = ["Prediction", "ReconstructionNetwork", "predict_masked"]
 
@@ -30,11 +29,14 @@ class ReconstructionNetwork(nn.Module):
     hides_invalid: ClassVar[bool]
     channels: Sequence[str]
 
-    def __init__(self, detector: Detector, model: ModelConfig, normalization: NormalizationConfig) -> None:
+    def __init__(self, spec: EncoderGraph, model: ModelConfig, normalization: NormalizationConfig) -> None:
         super().__init__()
-        self.detector = detector
-        self.encoder = Encoder(detector, model, normalization)
-        self.fusion = FusionTransformer(model, self.encoder.token_centers)
+        self.detector = spec.detector
+        self.backbone = Backbone(spec, model, normalization)
+
+    def tokens(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Fused tokens (B, D) by node type of the first level."""
+        return dict(zip(self.backbone.spec.inputs, self.backbone.fused(inputs).unbind(1), strict=True))
 
 
 class Prediction(NamedTuple):
@@ -48,20 +50,21 @@ class Prediction(NamedTuple):
 def predict_masked(
     model: ReconstructionNetwork,
     masker: Masker,
-    batch: Readings,
+    batch: Batch,
     generator: torch.Generator | None = None,
-    network: Callable[[Readings, Tensor], Tensor] | None = None,
+    network: Callable[[Batch, Tensor], Tensor] | None = None,
 ) -> Prediction:
     """Hide sensors and predict them.
 
     Args:
         model: the network.
         masker: chooses the sensors among the valid ones.
-        batch: raw readings.
+        batch: raw readings, or a graph.
         generator: of the masker.
         network: what predicts in place of the model, for example its compiled form.
     """
-    validity = model.encoder.normalizer.validity(batch.x)
-    masked = masker(batch.x, validity, generator)
+    x = model.backbone.readings(batch)
+    validity = model.backbone.normalizer.validity(x)
+    masked = masker(x, validity, generator)
     visible = ~masked & validity[0] if model.hides_invalid else ~masked
     return Prediction(validity, masked, (network or model)(batch, visible))

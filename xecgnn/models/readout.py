@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn.module_dict import ModuleDict
 
-from xecgnn.detector import Detector
-from xecgnn.models.encoder import Encoder
-from xecgnn.models.fusion import FusionTransformer
+from xecgnn.models.encoder_graph import EncoderGraph
+from xecgnn.names import SPREAD
 from xecgnn.nn.face_encoder import GRID
 from xecgnn.nn.pooling import GridPool
-from xecgnn.nn.topology import HexTopology, SpreadTopology
+from xecgnn.nn.topology import Topology
 
-__all__ = ["SensorReadout", "TokenGrid", "first_lattices", "fused_tokens", "hex_topologies"]
+__all__ = ["SensorReadout", "TokenGrid"]
 
 Nodes = dict[str, Tensor]  # by node type
-
-
-def fused_tokens(
-    encoder: Encoder, fusion: FusionTransformer, x: Tensor, visible: Tensor | None
-) -> Nodes:
-    """Raw readings (B, S, 2) -> tokens (B, D) after the Transformer, by node type of the first level."""
-    tokens = fusion(encoder(x, visible))
-    return dict(zip(encoder.inputs, tokens.unbind(1), strict=True))
-
-
-def first_lattices(encoder: Encoder) -> dict[str, tuple[int, int]]:
-    """Rows and columns of the lattices that the encoder starts from, by node type."""
-    return {encoder.first_levels[node]: cast(GridPool, pool).shape for node, pool in encoder.light_levels.items()}
-
-
-def hex_topologies(detector: Detector) -> tuple[dict[str, HexTopology], int]:
-    """Neighbours on each hexagonal face, and the largest number of taps."""
-    tables = {name: face.neighbors for name, face in detector.faces.items() if face.neighbors is not None}
-    topologies = {name: HexTopology(table) for name, table in tables.items()}
-    return topologies, max((t.num_taps for t in topologies.values()), default=1)
 
 
 class TokenGrid(nn.Module):
@@ -67,18 +45,19 @@ class SensorReadout(nn.Module):
     The nodes of a lattice are its sensors, unless sensors of unequal size were spread over it (see `CellMean`).
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, spec: EncoderGraph) -> None:
         super().__init__()
         self.nodes: dict[str, list[str]] = {}  # face -> lattices
-        for node in first_lattices(encoder):
-            self.nodes.setdefault(encoder.inputs[node], []).append(node)
-        grids = {face: [encoder.grids[n] for n in nodes if n in encoder.grids] for face, nodes in self.nodes.items()}
-        self.spread = ModuleDict(
-            {face: CellMean(cast("list[SpreadTopology]", found)) for face, found in grids.items() if found}
-        )
+        grids: dict[str, list[Topology]] = {}
+        for node in spec.lattices:
+            face = spec.inputs[node]
+            self.nodes.setdefault(face, []).append(node)
+            if node != face:
+                grids.setdefault(face, []).append(spec.relations[face, SPREAD, node])
+        self.means = ModuleDict({face: CellMean(found) for face, found in grids.items()})
 
     def forward(self, maps: Nodes) -> Nodes:
-        means = dict(self.spread.items())
+        means = dict(self.means.items())
         return {
             face: means[face]([maps[node] for node in nodes]) if face in means else maps[nodes[0]]
             for face, nodes in self.nodes.items()
@@ -96,14 +75,15 @@ class CellMean(nn.Module):
 
     weights: Tensor  # (N, M), cells of all lattices one after the other
 
-    def __init__(self, grids: Sequence[SpreadTopology]) -> None:
+    def __init__(self, grids: Sequence[Topology]) -> None:
         super().__init__()
         self.num_cells = [grid.num_target for grid in grids]
         parts: list[Tensor] = []
         for grid in grids:
-            sensors, cells = grid.event_edges()[0]
+            assert grid.edge_attr is not None
+            sensors, cells = grid.edge_index
             overlap = torch.zeros(grid.num_source, grid.num_target)
-            overlap[sensors, cells] = grid.overlap[grid.overlap > 0]
+            overlap[sensors, cells] = grid.edge_attr[:, 1]
             parts = [torch.where(overlap.any(1, keepdim=True), 0, part) for part in parts] + [overlap]
         weights = torch.cat(parts, 1)
         self.register_buffer("weights", weights / weights.sum(1, keepdim=True), persistent=False)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from xecgnn.data.batch import Readings
 from xecgnn.detector import Detector
+from xecgnn.models.backbone import Backbone, Batch
 from xecgnn.models.config import ModelConfig
-from xecgnn.models.encoder import Encoder
-from xecgnn.models.fusion import FusionTransformer
+from xecgnn.models.encoder_graph import EncoderGraph
 from xecgnn.models.head import Head
 from xecgnn.models.network import NETWORKS, Network
 from xecgnn.nn.config import NormalizationConfig
@@ -31,13 +30,15 @@ class XECModel(Network):
         tasks: the enabled tasks by name, as from `build_tasks`.
     """
 
+    backbone: Backbone
+
     def __init__(
         self, detector: Detector, model: ModelConfig, normalization: NormalizationConfig, tasks: nn.ModuleDict
     ) -> None:
         super().__init__(detector, model, normalization, tasks)
-        self.encoder = Encoder(detector, model, normalization)
-        self.fusion = FusionTransformer(model, self.encoder.token_centers)
-        width = len(self.encoder.node_types) * model.encoder_dim
+        spec = EncoderGraph(detector, model)
+        self.backbone = Backbone(spec, model, normalization)
+        width = len(spec.tokens) * model.encoder_dim
         self.heads = nn.ModuleDict(
             {
                 name: Head(width, model.hidden_dim, self.task(name).num_outputs, model.head_dropout)
@@ -47,33 +48,15 @@ class XECModel(Network):
 
     @property
     def normalizer(self) -> Normalizer:  # type: ignore[override]
-        return self.encoder.normalizer
+        return self.backbone.normalizer
 
-    @property
-    def backbone(self) -> tuple[nn.Module, ...]:  # type: ignore[override]
-        return self.encoder, self.fusion
-
-    def forward(self, batch: Readings, message_passing: bool = False) -> dict[str, Tensor]:
-        """Predictions in physical units (rad, GeV, s, cm): (B, width) per task, and `<task>_sigma` where predicted.
-
-        Args:
-            batch: raw readings, as the loader yields them.
-            message_passing: run over `edge_index` tensors instead of the dense form; the same numbers, slower.
-        """
-        predictions: dict[str, Tensor] = {}
-        for name, raw in self.raw_outputs(batch, message_passing).items():
-            predictions |= self.task(name).decode(raw)
-        return predictions
-
-    def raw_outputs(self, batch: Readings, message_passing: bool = False) -> dict[str, Tensor]:
+    def raw_outputs(self, batch: Batch) -> dict[str, Tensor]:
         """Outputs of the heads, (B, num_outputs) per task, in the space where the losses act."""
-        maps = self.encoder.features(batch.x, message_passing=message_passing)  # node type -> [B*N', C]
-        tokens = self.encoder.tokens(maps)  # [B, T, D]
-        fused = self.fusion(tokens).flatten(1)  # [B, T*D]
+        fused = self.backbone(batch).flatten(1)  # [B, T*D]
         return {name: head(fused) for name, head in self.heads.items()}
 
     def __repr__(self) -> str:
         millions = sum(p.numel() for p in self.parameters()) / 1e6
-        tokens, dim = len(self.encoder.node_types), self.encoder.dim
+        tokens, dim = self.backbone.fusion.position.embedding.shape
         tasks = ", ".join(self.tasks)
         return f"XECModel({self.detector.name}, {tokens} tokens of {dim}, {tasks}, {millions:.1f} M parameters)"

@@ -12,22 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch_geometric.utils import to_dense_batch
 
 from xecgnn.nn.lattice_conv import LatticeConv
-from xecgnn.nn.topology import Topology
+from xecgnn.nn.topology import Table
 
 __all__ = ["GRN", "Block", "DropPath", "Resample"]
-
-Events = Tensor | int | None  # event of each node (B * N,), or the number of nodes of every event; None: one event
-
-
-def by_event(x: Tensor, events: Events) -> Tensor:
-    """(B * N, C) -> (B, N, C); events of unequal size are filled up with zeros."""
-    if isinstance(events, Tensor):
-        return to_dense_batch(x, events)[0]
-    return x.view(-1, x.size(0) if events is None else events, x.size(-1))
-
 
 class GRN(nn.Module):
     """Global response normalisation: x (1 + w n) + b with n = |x| / mean over channels of |x|.
@@ -41,14 +30,12 @@ class GRN(nn.Module):
         self.bias = nn.Parameter(torch.zeros(dim))
         self.eps = eps
 
-    def forward(self, x: Tensor, events: Events = None, visible: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, num_nodes: int, visible: Tensor | None = None) -> Tensor:
         if visible is not None:
             x = x * visible
-        nodes, bias = by_event(x, events), self.bias.to(x.dtype)
+        nodes, bias = x.view(-1, num_nodes, x.size(-1)), self.bias.to(x.dtype)
         norm = torch.linalg.vector_norm(nodes, dim=1)  # [B, C]; finite gradient at zero
         scale = (1 + self.weight * norm / (norm.mean(-1, keepdim=True) + self.eps)).to(x.dtype)
-        if isinstance(events, Tensor):
-            return torch.addcmul(bias, x, scale[events])
         return torch.addcmul(bias, nodes, scale.unsqueeze(1)).view_as(x)
 
     def project(self, x: Tensor, linear: nn.Linear, num_nodes: int, visible: Tensor | None = None) -> Tensor:
@@ -102,13 +89,10 @@ class DropPath(nn.Module):
         super().__init__()
         self.p = p
 
-    def forward(self, x: Tensor, events: Events = None) -> Tensor:
+    def forward(self, x: Tensor, num_nodes: int) -> Tensor:
         if not self.training or self.p == 0:
             return x
-        if isinstance(events, Tensor):
-            keep = x.new_empty(int(events[-1]) + 1, 1).bernoulli_(1 - self.p)[events]
-            return x * keep / (1 - self.p)
-        x = by_event(x, events)
+        x = x.view(-1, num_nodes, x.size(-1))
         return (x * x.new_empty(x.size(0), 1, 1).bernoulli_(1 - self.p) / (1 - self.p)).flatten(0, 1)
 
     def extra_repr(self) -> str:
@@ -128,7 +112,7 @@ class Block(nn.Module):
 
     Shapes:
         - x: (B * N, C); edges and `edge_type` as for the mixer
-        - batch: (B * N,) event of each node, for message passing; a topology knows the number of nodes itself
+        - num_nodes: N, of an event
         - output: (B * N, C)
     """
 
@@ -145,27 +129,23 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        edges: Topology | Tensor,
+        edges: Table | Tensor,
+        num_nodes: int,
         edge_type: Tensor | None = None,
-        batch: Tensor | None = None,
         visible: Tensor | None = None,
     ) -> Tensor:
-        events = edges.num_target if isinstance(edges, Topology) else batch
         h = self.mixer(x, edges, edge_type=edge_type, visible=visible)
         h = self.act(self.expand(self.norm(h)))
-        if isinstance(events, int):
-            h = self.grn.project(h, self.project, events, visible)
-        else:
-            h = self.project(self.grn(h, events, visible))
-        x = x + self.drop_path(h, events)
+        h = self.grn.project(h, self.project, num_nodes, visible)
+        x = x + self.drop_path(h, num_nodes)
         return x if visible is None else x * visible
 
 
 class Resample(nn.Module):
     """Convolution from one level to the next.
 
-    With `norm_first` LayerNorm -> convolution (downsampling), else convolution -> LayerNorm (stem). Called by
-    `HeteroConv` with pairs (source, target); the target's features are not used.
+    With `norm_first` LayerNorm -> convolution (downsampling), else convolution -> LayerNorm (stem). `HeteroConv` gives
+    pairs (source, target) of features, numbers of nodes of an event, and visibility; the target has no features yet.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, norm_first: bool) -> None:
@@ -177,13 +157,14 @@ class Resample(nn.Module):
     def forward(
         self,
         x: tuple[Tensor, Tensor | None],
-        edges: Topology | Tensor,
+        edges: Table | Tensor,
+        num_nodes: tuple[int, int],
         edge_type: Tensor | None = None,
-        size: tuple[int, int] | None = None,
         visible: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         before, after = (None, None) if visible is None else visible
         h = self.norm(x[0]) if self.norm_first else x[0]
+        size = h.size(0), h.size(0) // num_nodes[0] * num_nodes[1]
         h = self.conv(h, edges, edge_type=edge_type, size=size, visible=before)
         h = h if self.norm_first else self.norm(h)
         return h if after is None else h * after

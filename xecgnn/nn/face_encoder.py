@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch_geometric.data import HeteroData
 from torch_geometric.nn import HeteroConv
-from torch_geometric.nn.module_dict import ModuleDict
+from torch_geometric.utils import scatter
 
-from xecgnn.names import HEX, LATTICE, EdgeType
+from xecgnn.names import DOWN, HEX, STEM, WINDOW, EdgeType
 from xecgnn.nn.block import Block, Resample
 from xecgnn.nn.hex_conv import HexConv
 from xecgnn.nn.lattice_conv import LatticeConv
-from xecgnn.nn.topology import HexTopology, LatticeTopology, Topology, layer_arguments
+from xecgnn.nn.topology import Table
 
-__all__ = ["FaceEncoder", "HexEncoder", "LatticeEncoder", "level_name"]
+__all__ = ["DOWN_KERNEL", "GRID", "STEM_KERNEL", "WINDOW_KERNEL", "Edges", "FaceEncoder", "HexEncoder"]
+__all__ += ["LatticeEncoder", "level_name"]
 
 Nodes = dict[str, Tensor]  # by node type
 
-STEM, DOWNSAMPLE = 4, 2  # kernel sizes; the stem has stride 1 and padding 1
-WINDOW = 7  # side of the depthwise window
+STEM_KERNEL, DOWN_KERNEL = 4, 2  # sides; the stem has stride 1 and padding 1, the downsampling stride 2
+WINDOW_KERNEL = 7  # side of the depthwise window
 GRID = 4  # a lattice token is a GRID x GRID map
 
 
@@ -32,146 +33,129 @@ def level_name(node: str, level: int) -> str:
     return f"{node.removesuffix('_0')}_{level}"
 
 
-class FaceEncoder(nn.Module):
-    """Runs `layers` over the faces; each layer shares its weights among them.
+@dataclass
+class Edges:
+    """What the layers act along, by edge type: tables of one event, or the edges of all events of a batch."""
 
-    Subclasses add the layers in order. In the dense execution faces of one layout go through together, the events of
-    one after those of the other: fewer and larger operations.
+    index: Mapping[EdgeType, Table | Tensor]  # edge_index (2, E) is a tensor
+    type: Mapping[EdgeType, Tensor] = field(default_factory=dict)  # (E,) tap; none beside tables
+    attr: Mapping[EdgeType, Tensor] = field(default_factory=dict)  # (E, A); none beside tables
+
+    @classmethod
+    def of(cls, graph: HeteroData) -> Edges:
+        """The edges that are in a graph."""
+        columns = "edge_index", "edge_type", "edge_attr"
+        return cls(*({e: store[name] for e, store in graph.edge_items() if name in store} for name in columns))
+
+    def pool_visible(self, edge: EdgeType, visible: Tensor, num_target: int) -> Tensor:
+        """Visibility (num_target, 1) of the targets from the sources': 1 where any source is visible."""
+        edges = self.index[edge]
+        if isinstance(edges, Table):
+            return edges.pool_visible(visible)
+        return scatter(visible[edges[0]], edges[1], 0, num_target, "max")
+
+
+class FaceEncoder(nn.Module):
+    """Layers in order, each with one set of weights for all the edge types that it acts along.
 
     Args:
-        inputs: node types of the first level.
+        num_nodes: nodes of an event, by node type.
     """
 
-    def __init__(self, inputs: Iterable[str]) -> None:
+    def __init__(self, num_nodes: Mapping[str, int]) -> None:
         super().__init__()
-        self.inputs = tuple(inputs)
-        self.levels = {node: [node] for node in self.inputs}  # node types of a face, from the first level to the last
-        self.layouts: dict[str, tuple[Hashable, ...]] = dict.fromkeys(self.inputs, ())
+        self.num_nodes = num_nodes
         self.layers = nn.ModuleList()
-        self.topologies = ModuleDict()
 
-    def add_layer(self, layer: nn.Module, topologies: Mapping[EdgeType, Topology]) -> None:
+    def add_layer(self, layer: nn.Module, edge_types: Iterable[EdgeType]) -> None:
         """Appends a layer that acts along these edges."""
         with warnings.catch_warnings():  # a level that only feeds the next one is what we want
             warnings.filterwarnings("ignore", message="There exist node types")
-            self.layers.append(HeteroConv(dict.fromkeys(topologies, layer)))
-        self.topologies.update(topologies)
-        for node, levels in self.levels.items():
-            for source, _, target in topologies:
-                if source == levels[-1]:
-                    self.layouts[node] += (topologies[source, _, target].layout,)
-                    levels += [target] * (target != source)
-                    break
+            self.layers.append(HeteroConv(dict.fromkeys(edge_types, layer)))
 
-    def forward(self, x: Nodes, visible: Nodes | None = None, message_passing: bool = False) -> tuple[Nodes, Nodes]:
-        """Features (B * N, C) of the first level -> features of the last level, and the visibility of all levels.
+    def forward(self, x: Nodes, edges: Edges, visible: Nodes) -> Nodes:
+        """Features (B * N, C) of the first level -> features of the last level.
 
         Args:
             x: features of each node type of the first level.
-            visible: (B * N, 1) of 0 and 1 for each of them; hidden nodes influence nothing. None: all are visible.
-            message_passing: run over `edge_index` tensors instead of the dense form; the same numbers, slower.
+            edges: those that the layers act along, and others.
+            visible: (B * N, 1) of 0 and 1 for the node types of all levels; hidden nodes influence nothing. Empty: all
+                are visible.
         """
-        topologies = dict(self.topologies.items())
-        levels = {node: visible[node] for node in self.inputs} if visible else {}
-        for (source, _, target), topology in topologies.items():  # in the order of the layers
-            if source in levels and target not in levels:
-                levels[target] = topology.pool_visible(levels[source])
-        if message_passing:
-            return self._run(x, levels, self._message_arguments(x)), levels
-        alike: dict[Hashable, list[str]] = {}
-        for node, layout in self.layouts.items():
-            alike.setdefault(layout or node, []).append(node)
-        faces = list(alike.values())
-        first = {node for face, *_ in faces for node in self.levels[face]}
-        arguments = layer_arguments({edge: t for edge, t in topologies.items() if edge[0] in first})
-        x = self._run(self._stacked(x, faces), self._stacked(levels, faces), arguments)
-        return self._unstacked(x, faces), levels
-
-    def _run(self, x: Nodes, levels: Nodes, arguments: dict[str, dict[EdgeType, Any]]) -> Nodes:
+        arguments = {"edges_dict": edges.index, "edge_type_dict": edges.type, "num_nodes_dict": self.num_nodes}
         for layer in self.layers:
-            out = layer(x, **arguments, visible_dict=levels)
+            out = layer(x, **arguments, visible_dict=visible)
             if len(out) != len(x):  # HeteroConv skips what has no edges without a word
-                raise RuntimeError(f"{', '.join(x)} went into a layer, only {', '.join(out)} came out")
+                raise ValueError(f"a layer of {', '.join(x)} found edges to {', '.join(out) or 'nothing'} only")
             x = out
         return x
-
-    def _stacked(self, x: Nodes, alike: list[list[str]]) -> Nodes:
-        """Nodes of faces that are alike, one face after the other, under the node type of the first."""
-        columns = [nodes for faces in alike for nodes in zip(*(self.levels[face] for face in faces), strict=True)]
-        return {n: torch.cat([x[n], *(x[m] for m in more)]) if more else x[n] for n, *more in columns if n in x}
-
-    def _unstacked(self, x: Nodes, alike: list[list[str]]) -> Nodes:
-        """Inverse of `_stacked` for nodes of the last level."""
-        parts: Nodes = {}
-        for faces in alike:
-            last = [self.levels[face][-1] for face in faces]
-            parts |= zip(last, x[last[0]].unflatten(0, (len(last), -1)), strict=True)
-        return {levels[-1]: parts[levels[-1]] for levels in self.levels.values()}
-
-    def _message_arguments(self, x: dict[str, Tensor]) -> dict[str, dict[EdgeType, Any]]:
-        topologies = dict(self.topologies.items())
-        (source, _, _), topology = next(iter(topologies.items()))
-        return layer_arguments(topologies, x[source].size(0) // topology.num_source, x[source].device)
 
 
 class LatticeEncoder(FaceEncoder):
     """ConvNeXt V2: stem 4 x 4 -> blocks -> downsampling 2 x 2 to twice the width -> blocks.
 
     Args:
-        shapes: rows and columns of each lattice, by node type.
+        num_nodes: nodes of an event, by node type.
+        lattices: node types of the first level.
         width: channels of the first stage.
         depths: blocks of the two stages.
         drop_path: drop-path probability of the last block, growing linearly from 0 at the first.
     """
 
     def __init__(
-        self, shapes: Mapping[str, tuple[int, int]], width: int, depths: tuple[int, int], drop_path: float = 0.0
+        self,
+        num_nodes: Mapping[str, int],
+        lattices: Iterable[str],
+        width: int,
+        depths: tuple[int, int],
+        drop_path: float = 0.0,
     ) -> None:
-        super().__init__(shapes)
+        super().__init__(num_nodes)
+        self.inputs = tuple(lattices)
+        first, second = ([level_name(node, level) for node in self.inputs] for level in (1, 2))
         rates = torch.linspace(0, drop_path, sum(depths)).tolist()
-        stem = {node: LatticeTopology(shape, (STEM, STEM), padding=1) for node, shape in shapes.items()}
-        down = {n: LatticeTopology(t.target_shape, (DOWNSAMPLE,) * 2, DOWNSAMPLE) for n, t in stem.items()}
-        self.out_shapes = {level_name(node, 2): t.target_shape for node, t in down.items()}
-        self.add_layer(
-            Resample(2, width, STEM, norm_first=False),
-            {(node, LATTICE, level_name(node, 1)): t for node, t in stem.items()},
-        )
-        self._add_blocks(1, width, stem, rates[: depths[0]])
-        self.add_layer(
-            Resample(width, 2 * width, DOWNSAMPLE, norm_first=True),
-            {(level_name(node, 1), LATTICE, level_name(node, 2)): t for node, t in down.items()},
-        )
-        self._add_blocks(2, 2 * width, down, rates[depths[0] :])
+        stem = ((node, STEM, level) for node, level in zip(self.inputs, first, strict=True))
+        down = ((node, DOWN, level) for node, level in zip(first, second, strict=True))
+        self.add_layer(Resample(2, width, STEM_KERNEL, norm_first=False), stem)
+        self._add_blocks(first, width, rates[: depths[0]])
+        self.add_layer(Resample(width, 2 * width, DOWN_KERNEL, norm_first=True), down)
+        self._add_blocks(second, 2 * width, rates[depths[0] :])
 
-    def _add_blocks(self, level: int, dim: int, before: Mapping[str, LatticeTopology], rates: list[float]) -> None:
-        windows: dict[EdgeType, Topology] = {}
-        for node, topology in before.items():
-            name = level_name(node, level)
-            windows[name, LATTICE, name] = LatticeTopology(topology.target_shape, (WINDOW,) * 2, padding=WINDOW // 2)
+    def _add_blocks(self, nodes: list[str], dim: int, rates: list[float]) -> None:
         for p in rates:
-            self.add_layer(Block(LatticeConv(dim, dim, WINDOW, groups=dim), dim, p), windows)
+            block = Block(LatticeConv(dim, dim, WINDOW_KERNEL, groups=dim), dim, p)
+            self.add_layer(block, ((node, WINDOW, node) for node in nodes))
 
 
 class HexEncoder(FaceEncoder):
     """HexNeXt: Linear -> LayerNorm -> GELU at each node, then blocks whose mixer is graph attention.
 
     Args:
-        neighbors: (N, K) table of each face, see `HexTopology`.
+        num_nodes: nodes of an event, by node type.
+        faces: node types.
+        taps: of the edges.
         dim: channels.
         depth: blocks.
         drop_path: drop-path probability of the last block, growing linearly from 0 at the first.
     """
 
-    def __init__(self, neighbors: Mapping[str, np.ndarray], dim: int, depth: int, drop_path: float = 0.0) -> None:
-        super().__init__(neighbors)
+    def __init__(
+        self,
+        num_nodes: Mapping[str, int],
+        faces: Iterable[str],
+        taps: int,
+        dim: int,
+        depth: int,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__(num_nodes)
+        self.inputs = tuple(faces)
         self.stem = nn.Sequential(nn.Linear(2, dim), nn.LayerNorm(dim, eps=1e-6), nn.GELU())
-        edges: dict[EdgeType, Topology] = {(n, HEX, n): HexTopology(table) for n, table in neighbors.items()}
-        taps = max((t.num_taps for t in edges.values()), default=1)
         for p in torch.linspace(0, drop_path, depth).tolist():
-            self.add_layer(Block(HexConv(dim, taps), dim, p), edges)
+            self.add_layer(Block(HexConv(dim, taps), dim, p), ((node, HEX, node) for node in self.inputs))
 
-    def forward(self, x: Nodes, visible: Nodes | None = None, message_passing: bool = False) -> tuple[Nodes, Nodes]:
+    def forward(self, x: Nodes, edges: Edges, visible: Nodes) -> Nodes:
         nodes = {name: self.stem(values) for name, values in x.items()}
         if visible:
             nodes = {name: values * visible[name] for name, values in nodes.items()}
-        return super().forward(nodes, visible, message_passing)
+        return super().forward(nodes, edges, visible)

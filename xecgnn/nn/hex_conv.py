@@ -9,7 +9,7 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import OptTensor, SparseTensor
 from torch_geometric.utils import softmax
 
-from xecgnn.nn.topology import HexTopology
+from xecgnn.nn.topology import Table
 
 __all__ = ["HexConv"]
 
@@ -30,7 +30,7 @@ class HexConv(MessagePassing):
 
     Shapes:
         - x: (B * N, channels)
-        - edges: a `HexTopology` (dense execution), an `edge_index` (2, E) with `edge_type` (E,), or a `SparseTensor`
+        - edges: a `Table` (dense execution), an `edge_index` (2, E) with `edge_type` (E,), or a `SparseTensor`
           whose value is the tap
         - visible: (B * N, 1) of 0 and 1; a hidden node gets no attention
         - output: (B * N, channels)
@@ -62,29 +62,27 @@ class HexConv(MessagePassing):
     def forward(
         self,
         x: Tensor,
-        edges: HexTopology | Tensor | SparseTensor,
+        edges: Table | Tensor | SparseTensor,
         edge_type: Tensor | None = None,
         visible: Tensor | None = None,
     ) -> Tensor:
         source, target = self.source(x), self.target(x)
-        if isinstance(edges, HexTopology):
+        if isinstance(edges, Table):
             return self._attend(x, source, target, edges, visible) + self.bias
         out = self.propagate(edges, x=x, source=source, target=target, visible=visible, edge_type=edge_type)
         return out + self.bias
 
-    def _attend(
-        self, x: Tensor, source: Tensor, target: Tensor, topology: HexTopology, visible: Tensor | None
-    ) -> Tensor:
-        present = topology.present.unsqueeze(-1).expand(-1, -1, self.heads)  # [N, K, H]
+    def _attend(self, x: Tensor, source: Tensor, target: Tensor, table: Table, visible: Tensor | None) -> Tensor:
+        present = table.present.unsqueeze(-1).expand(-1, -1, self.heads)  # [N, K, H]
         if visible is not None:
-            present = present & (topology.gather(visible) > 0)  # [B, N, K, H]
-        target = target.view(-1, topology.num_target, 1, self.channels)
-        score = self._score(topology.gather(source) + target + self.tap)  # [B, N, K, H]
+            present = present & (table.gather(visible) > 0)  # [B, N, K, H]
+        target = target.view(-1, table.num_target, 1, self.channels)
+        score = self._score(table.gather(source) + target + self.tap)  # [B, N, K, H]
         score = score.masked_fill(~present, torch.finfo(score.dtype).min)
         alpha = score.softmax(2)
         if visible is not None:
             alpha = alpha * present  # after the softmax too: a node without visible neighbours gets zero
-        value = (topology.gather(x) * self.weight).unflatten(-1, (self.heads, -1))  # [B, N, K, H, C/H]
+        value = (table.gather(x) * self.weight).unflatten(-1, (self.heads, -1))  # [B, N, K, H, C/H]
         return (alpha.unsqueeze(-1) * value).sum(2).view(-1, self.channels)
 
     def _score(self, hidden: Tensor) -> Tensor:

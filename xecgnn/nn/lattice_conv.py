@@ -9,7 +9,7 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import OptTensor, SparseTensor
 from torch_geometric.utils import scatter
 
-from xecgnn.nn.topology import LatticeTopology
+from xecgnn.nn.topology import Table
 
 __all__ = ["LatticeConv"]
 
@@ -19,8 +19,8 @@ class LatticeConv(MessagePassing):
 
     .. math:: y_i = b + \sum_{j \in N(i)} W_{tap(j, i)} \, x_j
 
-    Given a `LatticeTopology` it runs as `conv2d`; given edges it passes messages. The parameters have the shapes of
-    `torch.nn.Conv2d`, and all three agree to float precision.
+    Given a `Table` it runs dense, as `conv2d` over a regular lattice; given edges it passes messages. The parameters
+    have the shapes of `torch.nn.Conv2d`, and all agree to float precision.
 
     Args:
         in_channels: channels of a source node.
@@ -30,7 +30,7 @@ class LatticeConv(MessagePassing):
 
     Shapes:
         - x: (num_source, in_channels), the nodes of all events one after the other
-        - edges: a `LatticeTopology`, an `edge_index` (2, E) with `edge_type` (E,), or a `SparseTensor` (num_target,
+        - edges: a `Table`, an `edge_index` (2, E) with `edge_type` (E,), or a `SparseTensor` (num_target,
           num_source) whose value is the tap
         - size: (num_source, num_target); without it an `edge_index` joins nodes of one level
         - visible: (num_source, 1) of 0 and 1; a hidden node sends nothing
@@ -54,24 +54,33 @@ class LatticeConv(MessagePassing):
     def forward(
         self,
         x: Tensor,
-        edges: LatticeTopology | Tensor | SparseTensor,
+        edges: Table | Tensor | SparseTensor,
         edge_type: Tensor | None = None,
         size: tuple[int, int] | None = None,
         visible: Tensor | None = None,
     ) -> Tensor:
         if visible is not None:
             x = x * visible
-        if isinstance(edges, LatticeTopology):
-            return self._convolve(x, edges)
+        if isinstance(edges, Table):
+            return self._dense(x, edges)
         return self.propagate(edges, x=x, edge_type=edge_type, size=size) + self.bias
 
-    def _convolve(self, x: Tensor, topology: LatticeTopology) -> Tensor:
-        if topology.kernel != self.kernel:
-            raise ValueError(f"a topology with kernel {topology.kernel} given to a convolution with {self.kernel}")
-        x = x.reshape(-1, *topology.source_shape, self.in_channels)
+    def _dense(self, x: Tensor, table: Table) -> Tensor:
+        if table.num_taps != self.kernel[0] * self.kernel[1]:
+            raise ValueError(f"edges with {table.num_taps} taps given to a convolution with the kernel {self.kernel}")
+        if table.window is None:
+            rows = table.gather(x) * table.present.unsqueeze(-1)  # [B, N', K, C]
+            return self._weighted(rows.flatten(0, 1)) + self.bias
+        x = x.reshape(-1, *table.window.source_shape, self.in_channels)
         x = x.permute(0, 3, 1, 2)  # [B, C, H, W] in channels_last order: the same memory
-        x = F.conv2d(x, self.weight, self.bias, topology.stride, topology.padding, groups=self.groups)
+        x = F.conv2d(x, self.weight, self.bias, table.window.stride, table.window.padding, groups=self.groups)
         return x.permute(0, 2, 3, 1).reshape(-1, self.out_channels)  # [B*N', C']
+
+    def _weighted(self, rows: Tensor) -> Tensor:
+        """The sum over taps, from what each target has at each tap: (num_target, K, C) -> (num_target, C')."""
+        rows = rows.unflatten(-1, (self.groups, -1))  # [N', K, G, C/G]
+        weight = self.weight.view(self.groups, -1, *self.weight.shape[1:]).flatten(3)  # [G, C'/G, C/G, K]
+        return torch.einsum("nkgc,gdck->ngd", rows, weight).flatten(1)
 
     def message(self, x_j: Tensor, edge_type: Tensor) -> Tensor:
         if self.depthwise:
@@ -83,9 +92,7 @@ class LatticeConv(MessagePassing):
             return super().aggregate(inputs, index, ptr, dim_size)
         taps = self.kernel[0] * self.kernel[1]  # one row per target and tap, then one product: no matrix per edge
         rows = scatter(inputs, index * taps + edge_type, 0, dim_size * taps, "sum")
-        rows = rows.view(dim_size, taps, self.groups, -1)  # [N', K, G, C/G]
-        weight = self.weight.view(self.groups, -1, *self.weight.shape[1:]).flatten(3)  # [G, C'/G, C/G, K]
-        return torch.einsum("nkgc,gdck->ngd", rows, weight).flatten(1)
+        return self._weighted(rows.view(dim_size, taps, -1))
 
     def __repr__(self) -> str:
         return f"LatticeConv({self.in_channels}, {self.out_channels}, kernel={self.kernel}, groups={self.groups})"

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
 
-from xecgnn.nn.topology import SpreadTopology
+from xecgnn.nn.topology import Table
 
-__all__ = ["Readings", "Spread"]
+__all__ = ["Spread"]
 
-Readings = tuple[Tensor, Tensor, Tensor]  # x (B * N, 2) raw; npho_valid, time_valid (B * N,) bool, True = usable
+Columns = tuple[Tensor, Tensor, Tensor]  # x (B * N, 2) raw; npho_valid, time_valid (B * N,) bool, True = usable
 
 
 class Spread(MessagePassing):
@@ -23,8 +23,8 @@ class Spread(MessagePassing):
 
     Args (of forward):
         readings: raw values and their validity on the sensors.
-        edges: a `SpreadTopology` (dense execution), or an `edge_index` (2, E).
-        edge_weight: (E, 2) share and overlap of each edge; only with an `edge_index`.
+        edges: a `Table` with these weights (dense execution), or an `edge_index` (2, E).
+        edge_attr: (E, 2) share and overlap of each edge; only with an `edge_index`.
         size: (num_source, num_target); only with an `edge_index`.
     """
 
@@ -33,26 +33,27 @@ class Spread(MessagePassing):
 
     def forward(
         self,
-        readings: Readings,
-        edges: SpreadTopology | Tensor,
-        edge_weight: Tensor | None = None,
+        readings: Columns,
+        edges: Table | Tensor,
+        edge_attr: Tensor | None = None,
         size: tuple[int, int] | None = None,
-    ) -> Readings:
+    ) -> Columns:
         x, npho_valid, time_valid = readings
         valid = torch.stack([npho_valid, time_valid], -1)
         columns = torch.cat([torch.where(valid, x, 0), valid.to(x.dtype)], -1)  # [B*N, 4]
-        if isinstance(edges, SpreadTopology):
-            weight = torch.stack([edges.share, edges.overlap], -1).to(x.dtype)  # [M, K, 2]
+        if isinstance(edges, Table):
+            assert edges.weight is not None
+            weight = edges.weight.to(x.dtype)  # [M, K, 2]
             columns = (edges.gather(columns) * weight.repeat(1, 1, 2)).sum(2).view(-1, 4)  # [B*M, 4]
         else:
-            columns = self.propagate(edges, x=columns, edge_weight=edge_weight, size=size)
+            columns = self.propagate(edges, x=columns, edge_attr=edge_attr, size=size)
         npho, time, any_npho, any_time = columns.unbind(-1)
         npho_valid, time_valid = any_npho > 0, any_time > 0
         time = time / torch.where(time_valid, any_time, 1)
         return torch.stack([npho, time], -1), npho_valid, time_valid
 
-    def message(self, x_j: Tensor, edge_weight: Tensor) -> Tensor:
-        return x_j * edge_weight.to(x_j.dtype).repeat(1, 2)
+    def message(self, x_j: Tensor, edge_attr: Tensor) -> Tensor:
+        return x_j * edge_attr.to(x_j.dtype).repeat(1, 2)
 
     def __repr__(self) -> str:
         return "Spread()"

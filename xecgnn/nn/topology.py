@@ -1,202 +1,188 @@
-"""Static connections between the nodes of two levels, the same for every event.
+"""Static connections between the nodes of two levels, the same for every event, and their dense form.
 
-One `Topology` has two forms with the same meaning: tables for the dense execution (conv2d, gathers), and an
-`edge_index` with taps for message passing. Sizes: B events, N nodes and E edges of an event, K taps, C channels.
+Sizes: B events, N and M nodes of an event at the source and the target, E edges of an event, K taps, C channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xecgnn.names import EdgeType
-
-__all__ = ["HexTopology", "LatticeTopology", "SpreadTopology", "Topology", "layer_arguments"]
+__all__ = ["Shape", "Table", "Topology", "Window"]
 
 Shape = tuple[int, int]  # rows, columns
 
 
-class Topology(nn.Module):
-    """Edges from `num_source` to `num_target` nodes of one event, each with a tap below `num_taps`.
+class Window(NamedTuple):
+    """The edges of a convolution: target (r, c) is joined to source (r s - p + i, c s - p + j) by tap i k + j.
 
-    A module, so that its tables follow the model to a device; they are rebuilt from the detector, not saved.
+    A window that reaches `padding` p beyond the border lacks its taps there (they read zero).
     """
 
+    source_shape: Shape
+    kernel: Shape
+    stride: int = 1  # s
+    padding: int = 0  # p
+
+    @property
+    def target_shape(self) -> Shape:
+        rows, cols = (
+            (n + 2 * self.padding - k) // self.stride + 1 for n, k in zip(self.source_shape, self.kernel, strict=True)
+        )
+        return rows, cols
+
+
+@dataclass(frozen=True, eq=False)
+class Topology:
+    """Edges from `num_source` to `num_target` nodes, each with a tap below `num_taps`. Tensors are not to be edited.
+
+    Attributes:
+        edge_index: (2, E), row 0 the source and row 1 the target.
+        edge_type: (E,) tap: which of its neighbours the source is to the target.
+        edge_attr: (E, A) weights of the edges where they have some.
+        window: the convolution whose edges these are, if they are those of one.
+    """
+
+    edge_index: Tensor
+    edge_type: Tensor
     num_source: int
     num_target: int
     num_taps: int
-    layout: Hashable  # the same for topologies with the same edges
+    edge_attr: Tensor | None = None
+    window: Window | None = None
 
-    def event_edges(self) -> tuple[Tensor, Tensor]:
-        """Edges of one event: `edge_index` (2, E), row 0 source and row 1 target, and the tap of each edge (E,)."""
-        raise NotImplementedError
+    @classmethod
+    def windows(cls, source_shape: Shape, kernel: Shape, stride: int = 1, padding: int = 0) -> Topology:
+        """Edges of a convolution, see `Window`.
 
-    def pool_visible(self, visible: Tensor) -> Tensor:
-        """Visibility of the targets, (B * num_target, 1), from the sources': 1 where any source is visible."""
-        raise NotImplementedError
-
-    def edge_index(self, batch_size: int = 1, device: torch.device | str | None = None) -> Tensor:
-        """`edge_index` (2, B * E) of a batch of events, numbered event after event."""
-        edges, _ = self.event_edges()
-        event = torch.arange(batch_size, device=device).view(-1, 1, 1)
-        offset = event * torch.tensor([[self.num_source], [self.num_target]], device=device)  # [B, 2, 1]
-        return (edges.to(device) + offset).transpose(0, 1).flatten(1)
-
-    def edge_type(self, batch_size: int = 1, device: torch.device | str | None = None) -> Tensor:
-        """Taps (B * E,) in the order of `edge_index`."""
-        return self.event_edges()[1].to(device).repeat(batch_size)
-
-
-class LatticeTopology(Topology):
-    """Windows of a convolution: target (r, c) is joined to source (r s - p + i, c s - p + j) by tap i k + j.
-
-    Args:
-        source_shape: rows and columns of the source lattice.
-        kernel: window size k (rows, columns).
-        stride: step s of the window.
-        padding: rows and columns p beyond the border; a tap there is absent (it reads zero).
-
-    Raises:
-        ValueError: if the window is larger than the padded lattice.
-    """
-
-    def __init__(self, source_shape: Shape, kernel: Shape, stride: int = 1, padding: int = 0) -> None:
-        super().__init__()
-        rows, cols = ((n + 2 * padding - k) // stride + 1 for n, k in zip(source_shape, kernel, strict=True))
-        if rows < 1 or cols < 1:
+        Raises:
+            ValueError: the window is larger than the padded lattice.
+        """
+        window = Window(source_shape, kernel, stride, padding)
+        (rows, cols), (height, width) = window.target_shape, source_shape
+        if min(rows, cols) < 1:
             raise ValueError(f"a lattice of {source_shape} with padding {padding} is smaller than its kernel {kernel}")
-        self.source_shape, self.target_shape = source_shape, (rows, cols)
-        self.kernel, self.stride, self.padding = kernel, stride, padding
-        self.num_source, self.num_target = source_shape[0] * source_shape[1], rows * cols
-        self.num_taps = kernel[0] * kernel[1]
-        self.layout = (source_shape, kernel, stride, padding)
-
-    def event_edges(self) -> tuple[Tensor, Tensor]:
-        (rows, cols), (height, width) = self.target_shape, self.source_shape
-        r, c, i, j = torch.meshgrid(*(torch.arange(n) for n in (rows, cols, *self.kernel)), indexing="ij")
-        y, x = r * self.stride - self.padding + i, c * self.stride - self.padding + j
+        r, c, i, j = torch.meshgrid(*(torch.arange(n) for n in (rows, cols, *kernel)), indexing="ij")
+        y, x = r * stride - padding + i, c * stride - padding + j
         inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        edge_index = torch.stack([y * width + x, r * cols + c])[:, inside]
-        return edge_index, (i * self.kernel[1] + j)[inside]
+        edges = torch.stack([y * width + x, r * cols + c])[:, inside]
+        taps = (i * kernel[1] + j)[inside]
+        return cls(edges, taps, height * width, rows * cols, kernel[0] * kernel[1], window=window)
 
-    def pool_visible(self, visible: Tensor) -> Tensor:
-        grid = visible.view(-1, 1, *self.source_shape)
-        return F.max_pool2d(grid, self.kernel, self.stride, self.padding).reshape(-1, 1)
+    @classmethod
+    def neighbors(cls, table: np.ndarray) -> Topology:
+        """Edges of a table (N, K): the neighbour of a node at each tap, -1 where there is none."""
+        target, tap = np.nonzero(table >= 0)
+        edges = torch.as_tensor(np.stack([table[target, tap], target]))
+        return cls(edges, torch.as_tensor(tap), len(table), len(table), table.shape[1])
 
-    def extra_repr(self) -> str:
-        return f"{self.source_shape} -> {self.target_shape}, kernel {self.kernel}"
+    @classmethod
+    def overlaps(cls, source_cells: np.ndarray, target_cells: np.ndarray) -> Topology:
+        """Sensors that cover rectangles of a fine grid, joined to the cells of a lattice that they overlap.
 
+        The tap of an edge numbers the sensors of a cell, the one with the largest overlap first; its weights are the
+        fraction of the sensor's area inside the cell, and the number of fine cells shared.
 
-class HexTopology(Topology):
-    """Neighbours on a hexagonal face.
+        Args:
+            source_cells: (N, 4) rectangles [row0, row1, col0, col1) of the sensors on the fine grid.
+            target_cells: (M, 4) rectangles of the target cells, row-major.
 
-    Args:
-        neighbors: (N, K) integers, the neighbour of a node at each tap, -1 where there is none; tap 0 is itself.
-    """
-
-    neighbors: Tensor  # (N * K,) absent taps point to node 0 and are masked
-    present: Tensor  # (N, K) bool
-
-    def __init__(self, neighbors: np.ndarray) -> None:
-        super().__init__()
-        table = torch.as_tensor(np.asarray(neighbors), dtype=torch.long)
-        self.num_source = self.num_target = table.size(0)
-        self.num_taps = table.size(1)
-        self.layout = (tuple(table.shape), table.numpy().tobytes())
-        self.register_buffer("neighbors", table.clamp(min=0).flatten(), persistent=False)
-        self.register_buffer("present", table >= 0, persistent=False)
-
-    def gather(self, x: Tensor) -> Tensor:
-        """Features of the neighbours: (B * N, C) -> (B, N, K, C). Rows of absent taps are meaningless."""
-        nodes = x.view(-1, self.num_source, x.size(-1))
-        return nodes.index_select(1, self.neighbors).unflatten(1, (self.num_target, self.num_taps))
-
-    def event_edges(self) -> tuple[Tensor, Tensor]:
-        target, tap = self.present.nonzero(as_tuple=True)
-        return torch.stack([self.neighbors.view_as(self.present)[target, tap], target]), tap
-
-    def pool_visible(self, visible: Tensor) -> Tensor:
-        return visible
-
-    def extra_repr(self) -> str:
-        return f"{self.num_source} nodes, {self.num_taps} taps"
-
-
-class SpreadTopology(Topology):
-    """Sensors that cover rectangles of a fine grid, joined to the cells of a target lattice that they overlap.
-
-    Args:
-        source_cells: (N, 4) rectangles [row0, row1, col0, col1) of the sensors on the fine grid.
-        target_cells: (M, 4) rectangles of the target cells, row-major.
-        target_shape: rows and columns of the target lattice, M cells.
-
-    Raises:
-        ValueError: if a target cell overlaps no sensor.
-    """
-
-    sources: Tensor  # (M * K,) sensor of each target cell and slot
-    share: Tensor  # (M, K) fraction of the sensor's area inside the cell; 0 fills the table up
-    overlap: Tensor  # (M, K) number of fine cells shared
-
-    def __init__(self, source_cells: np.ndarray, target_cells: np.ndarray, target_shape: Shape) -> None:
-        super().__init__()
-        self.target_shape = target_shape
-        self.num_source, self.num_target = len(source_cells), len(target_cells)
+        Raises:
+            ValueError: a target cell overlaps no sensor.
+        """
         a, b = np.asarray(source_cells)[None], np.asarray(target_cells)[:, None]
         rows = np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0])
         cols = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 2], b[..., 2])
         overlap = rows.clip(min=0) * cols.clip(min=0)  # [M, N]
         if empty := int((overlap.sum(1) == 0).sum()):
-            raise ValueError(f"{empty} of {self.num_target} cells of a {target_shape} lattice overlap no sensor")
-        self.num_taps = int((overlap > 0).sum(1).max())
-        sources = np.argsort(-overlap, axis=1, kind="stable")[:, : self.num_taps]  # overlapping sensors first
-        overlap = np.take_along_axis(overlap, sources, 1)
+            raise ValueError(f"{empty} of {len(target_cells)} cells of a lattice overlap no sensor")
+        number = (overlap > 0).sum(1)
+        order = np.argsort(-overlap, axis=1, kind="stable")  # [M, N] overlapping sensors first
+        target, tap = np.nonzero(np.arange(number.max()) < number[:, None])
+        source = order[target, tap]
+        shared = overlap[target, source]
         area = (a[0, :, 1] - a[0, :, 0]) * (a[0, :, 3] - a[0, :, 2])
-        self.register_buffer("sources", torch.as_tensor(sources).flatten(), persistent=False)
-        self.register_buffer("share", torch.as_tensor(overlap / area[sources], dtype=torch.float32), persistent=False)
-        self.register_buffer("overlap", torch.as_tensor(overlap, dtype=torch.float32), persistent=False)
+        weight = torch.as_tensor(np.stack([shared / area[source], shared], 1), dtype=torch.float32)
+        edges, taps = torch.as_tensor(np.stack([source, target])), torch.as_tensor(tap)
+        return cls(edges, taps, len(source_cells), len(target_cells), int(number.max()), weight)
+
+    def repeat(self, events: int, device: torch.device | str | None = None) -> Topology:
+        """The edges of so many events, numbered event after event."""
+        sizes = torch.tensor([[self.num_source], [self.num_target]], device=device)
+        offset = torch.arange(events, device=device).view(-1, 1, 1) * sizes  # [B, 2, 1]
+        edges = (self.edge_index.to(device) + offset).transpose(0, 1).flatten(1)
+        taps = self.edge_type.to(device).repeat(events)
+        weights = None if self.edge_attr is None else self.edge_attr.to(device).repeat(events, 1)
+        return Topology(edges, taps, events * self.num_source, events * self.num_target, self.num_taps, weights)
+
+    def with_edges(self, edge_index: Tensor, edge_type: Tensor, edge_attr: Tensor | None = None) -> Topology:
+        """The same nodes with other edges; still those of a convolution if they are the same in any order."""
+        window = self.window
+        if window and not torch.equal(self._sources(edge_index, edge_type), self._sources()):
+            window = None
+        sizes = self.num_source, self.num_target, self.num_taps
+        return Topology(edge_index, edge_type, *sizes, edge_attr, window)
+
+    def _sources(self, edge_index: Tensor | None = None, edge_type: Tensor | None = None) -> Tensor:
+        """The source at each target and tap (M, K), -1 where there is none; of other edges than its own if given."""
+        source, target = self.edge_index if edge_index is None else edge_index
+        taps = self.edge_type if edge_type is None else edge_type
+        place = target * self.num_taps + taps
+        if len(place.unique()) < len(place):
+            raise ValueError("two edges of one target have the same tap: they have no dense form")
+        sources = source.new_full((self.num_target * self.num_taps,), -1)
+        return sources.index_copy(0, place, source).view(self.num_target, self.num_taps)
+
+    def __repr__(self) -> str:
+        return f"Topology({self.num_source} -> {self.num_target} nodes, {self.edge_type.numel()} edges)"
+
+
+class Table(nn.Module):
+    """Dense form of the edges of one event: a window that slides over a lattice, or a static gather for each tap.
+
+    A module, so that its tables follow the network to a device; they are rebuilt from the graph, not saved.
+
+    Args:
+        topology: edges; no two of a target may have the same tap.
+    """
+
+    sources: Tensor  # (M * K,) absent taps point to node 0; there is none beside a window
+    present: Tensor  # (M, K) bool
+    weight: Tensor | None  # (M, K, A), zero at absent taps
+
+    def __init__(self, topology: Topology) -> None:
+        super().__init__()
+        self.num_source, self.num_target = topology.num_source, topology.num_target
+        self.num_taps, self.window = topology.num_taps, topology.window
+        if self.window:
+            return
+        sources = topology._sources()
+        weight = None
+        if topology.edge_attr is not None:
+            weight = topology.edge_attr.new_zeros(*sources.shape, topology.edge_attr.size(1))
+            weight[topology.edge_index[1], topology.edge_type] = topology.edge_attr
+        self.register_buffer("sources", sources.clamp(min=0).flatten(), persistent=False)
+        self.register_buffer("present", sources >= 0, persistent=False)
+        self.register_buffer("weight", weight, persistent=False)
 
     def gather(self, x: Tensor) -> Tensor:
-        """Values of the sensors behind each cell: (B * N, C) -> (B, M, K, C)."""
+        """Features of the neighbours: (B * N, C) -> (B, M, K, C). Rows of absent taps are meaningless."""
         nodes = x.view(-1, self.num_source, x.size(-1))
         return nodes.index_select(1, self.sources).unflatten(1, (self.num_target, self.num_taps))
 
-    def event_edges(self) -> tuple[Tensor, Tensor]:
-        target, slot = self.overlap.nonzero(as_tuple=True)
-        return torch.stack([self.sources.view_as(self.overlap)[target, slot], target]), slot
-
-    def edge_weights(self, batch_size: int = 1) -> Tensor:
-        """(B * E, 2): share and overlap of each edge, in the order of `edge_index`."""
-        return torch.stack([self.share, self.overlap], -1)[self.overlap > 0].repeat(batch_size, 1)
-
     def pool_visible(self, visible: Tensor) -> Tensor:
-        return (self.gather(visible).squeeze(-1) * (self.overlap > 0)).amax(-1).view(-1, 1)
+        """Visibility of the targets (B * M, 1) from the sources': 1 where any source is visible."""
+        if self.window:
+            grid = visible.view(-1, 1, *self.window.source_shape)
+            return F.max_pool2d(grid, self.window.kernel, self.window.stride, self.window.padding).reshape(-1, 1)
+        return (self.gather(visible).squeeze(-1) * self.present).amax(-1).view(-1, 1)
 
     def extra_repr(self) -> str:
-        return f"{self.num_source} sensors -> {self.target_shape}"
-
-
-def layer_arguments(
-    topologies: Mapping[EdgeType, Topology], batch_size: int | None = None, device: torch.device | None = None
-) -> dict[str, dict[EdgeType, Any]]:
-    """Keyword dictionaries of `HeteroConv` for the layers of this package.
-
-    Without `batch_size`, the topologies themselves (dense execution). With it, tensors for message passing: edges and
-    taps, the event of each node inside a level, and the numbers of nodes (source, target) between two levels.
-    """
-    if batch_size is None:
-        return {"edges_dict": dict(topologies)}
-    inside = {edge: t for edge, t in topologies.items() if edge[0] == edge[2]}
-    between = {edge: t for edge, t in topologies.items() if edge[0] != edge[2]}
-    events = torch.arange(batch_size, device=device)
-    return {
-        "edges_dict": {edge: t.edge_index(batch_size, device) for edge, t in topologies.items()},
-        "edge_type_dict": {edge: t.edge_type(batch_size, device) for edge, t in topologies.items()},
-        "batch_dict": {edge: events.repeat_interleave(t.num_target) for edge, t in inside.items()},
-        "size_dict": {edge: (batch_size * t.num_source, batch_size * t.num_target) for edge, t in between.items()},
-    }
+        return f"{self.num_source} -> {self.num_target} nodes, " + (
+            f"kernel {self.window.kernel}" if self.window else f"{self.num_taps} taps"
+        )

@@ -51,14 +51,14 @@ class TrainingModule(pl.LightningModule):
         self.seed = seed
         self.info = info
         self.monitor = monitor
-        for part in objective.backbone if config.freeze_encoder else ():
-            part.requires_grad_(False)
+        if config.freeze_encoder:
+            objective.backbone.requires_grad_(False)
 
     def train(self, mode: bool = True) -> TrainingModule:
         """A frozen backbone has no dropout either."""
         super().train(mode)
-        for part in self.objective.backbone if self.config.freeze_encoder else ():
-            part.eval()
+        if self.config.freeze_encoder:
+            self.objective.backbone.eval()
         return self
 
     def on_train_batch_start(self, batch: Readings, batch_idx: int) -> None:

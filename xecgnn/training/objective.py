@@ -31,9 +31,15 @@ class Objective(nn.Module):
     model: nn.Module
 
     @property
-    def backbone(self) -> tuple[nn.Module, ...]:
-        """What fine-tuning starts from, and may freeze: face encoders and Transformer."""
-        return cast(nn.Module, self.model.encoder), cast(nn.Module, self.model.fusion)
+    def backbone(self) -> nn.Module:
+        """What fine-tuning starts from, and may freeze: face encoders and Transformer.
+
+        Raises:
+            ValueError: the network has none.
+        """
+        if self.model.backbone is None:
+            raise ValueError(f"{type(self.model).__name__} has no backbone to freeze")
+        return cast(nn.Module, self.model.backbone)
 
     def forward(self, batch: Readings) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the batch, and named scalars worth logging. Their means over the processes of a training are those

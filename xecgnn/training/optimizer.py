@@ -62,7 +62,7 @@ def build_optimizer(module: nn.Module, config: TrainingConfig) -> Optimizer:
     groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            slow = config.encoder_lr_factor != 1 and name.startswith(("model.encoder.", "model.fusion."))
+            slow = config.encoder_lr_factor != 1 and name.startswith("model.backbone.")
             free = parameter.ndim <= 1 or "embedding" in name
             matrix = config.optimizer == "muon" and parameter.ndim == 2 and not free
             matrix = matrix and min(parameter.shape) >= MIN_SIDE

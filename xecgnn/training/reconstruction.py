@@ -118,7 +118,7 @@ class ReconstructionObjective(Objective):
     def _losses(self, batch: Readings, generator: torch.Generator | None, network: Any) -> tuple[Losses, Tensor]:
         """Losses and weights of all sensors, zero weight where nothing was masked; and the fraction that was."""
         validity, masked, predicted = predict_masked(self.model, self.masker, batch, generator, network)
-        target = self.model.encoder.normalizer(batch.x, *validity)  # [B, S, 2]
+        target = self.model.backbone.normalizer(batch.x, *validity)  # [B, S, 2]
         npho = torch.where(validity[0], batch.x[..., 0], 0).float()
         losses: Losses = {}
         for column, channel in zip(range(predicted.size(-1)), CHANNELS.values(), strict=False):
@@ -134,5 +134,5 @@ class ReconstructionObjective(Objective):
         if channel == "npho":
             return valid * (light + 1) ** self.config.npho_alpha
         threshold = self.config.time_npho_threshold
-        above = npho >= (self.model.encoder.normalizer.npho_threshold if threshold is None else threshold)
+        above = npho >= (self.model.backbone.normalizer.npho_threshold if threshold is None else threshold)
         return (valid & above) * light.sqrt()

@@ -28,10 +28,11 @@ ConfigT = TypeVar("ConfigT", bound=BaseModel)
 FREE = [
     "plugins", "detector", "survey", "data.train_path", "data.val_path", "data.test_path", "data.num_workers",
     "data.on_bad_file", "training.epochs", "training.device", "training.num_devices", "training.num_nodes",
+    "model.execution",
     "checkpoint.resume_from", "checkpoint.init_from", "checkpoint.artifacts_dir", "logging", "evaluation",
     "save_predictions",
 ]  # fmt: skip
-BACKBONE = ("encoder", "fusion")  # what every network has: face encoders and Transformer
+BACKBONE = "backbone"  # what every network has: face encoders and Transformer
 
 
 class Start(NamedTuple):
@@ -121,28 +122,28 @@ def check_detector(checkpoint: dict[str, Any], detector: Detector) -> None:
 def load_weights(model: nn.Module, checkpoint: dict[str, Any], config: dict[str, Any] | None = None) -> None:
     """Copy the (averaged) weights that fit in name and shape, and say in one line what was loaded and what not.
 
-    Parameters only: target scaling stays that of this run. Bare weights may be those of a network or of its encoder.
+    Parameters only: target scaling stays that of this run. Bare weights may be those of a network or of its backbone.
 
     Args:
-        model: with `encoder` and `fusion`.
+        model: with a `backbone`.
         checkpoint: of any kind of run, or bare weights.
         config: settings of this run; its normalisation must be that of the checkpoint.
 
     Raises:
-        ValueError: nothing fits; an encoder of another size; another normalisation.
+        ValueError: nothing fits; a backbone of another size; another normalisation.
     """
     run = checkpoint.get(KEY)
     if run and config:
         _check_normalization(run["config"]["normalization"], config["normalization"])
     source = network_state(checkpoint.get("state_dict", checkpoint))
     target = dict(model.named_parameters(remove_duplicate=False))
-    if not target.keys() & source.keys():  # those of an encoder alone
-        source = {f"encoder.{name}": values for name, values in source.items()}
+    if not target.keys() & source.keys():  # those of a backbone alone
+        source = {f"{BACKBONE}.{name}": values for name, values in source.items()}
     fitting = {k: v for k, v in source.items() if k in target and target[k].shape == v.shape}
     if not fitting:
         raise ValueError(f"no weight of the checkpoint fits the network; its first names are {list(source)[:3]}")
     for name in source.keys() & target.keys() - fitting.keys():
-        if name.split(".")[0] in BACKBONE:
+        if name.split(".")[0] == BACKBONE:
             found, wanted = tuple(source[name].shape), tuple(target[name].shape)
             raise ValueError(f"the checkpoint has another network: {name} is {found} there and {wanted} here")
     model.load_state_dict(fitting, strict=False)
@@ -154,11 +155,11 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], config: dict[str,
 
 
 def _parts(names: Iterable[str]) -> str:
-    """The modules behind names of weights, with the number of tensors: `encoder (80), heads.angle (6)`."""
+    """The modules behind names of weights, with the number of tensors: `backbone (80), heads.angle (6)`."""
     counts: dict[str, int] = {}
     for name in sorted(names):
         first, *rest = name.split(".")
-        part = first if first in BACKBONE or len(rest) < 2 else f"{first}.{rest[0]}"
+        part = first if first == BACKBONE or len(rest) < 2 else f"{first}.{rest[0]}"
         counts[part] = counts.get(part, 0) + 1
     shown = [f"{part} ({count})" for part, count in counts.items()]
     return ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "") or "nothing"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from xecgnn.data.events import Events
 from xecgnn.detector import Detector
 from xecgnn.evaluation.display.layers import Scale
-from xecgnn.evaluation.display.photon import PREDICTED, Photon, describe
+from xecgnn.evaluation.display.photon import Photon, describe
 from xecgnn.evaluation.display.plane import draw_event
 from xecgnn.evaluation.pages.page import save
 from xecgnn.names import NPHO, RELATIVE_TIME
@@ -21,25 +21,23 @@ __all__ = ["display_pages", "write_display"]
 
 DPI = 200  # of png
 
-Event = Mapping[str, NDArray]  # branches of one: readings (S,), truth and `pred_<truth>` (width,)
-
 
 def display_pages(
-    detector: Detector, events: Sequence[Event], scale: Scale | Literal["both"] = "both", head: str = ""
+    detector: Detector, events: Iterable[Events], scale: Scale | Literal["both"] = "both", head: str = ""
 ) -> Iterator[Figure]:
-    """A page per event; `head` is a line above what is said of each."""
+    """A page for each of some single events; `head` is a line above what is said of it."""
     return (_draw(draw_event, detector, event, scale, head) for event in events)
 
 
 def write_display(
-    path: Path, detector: Detector, events: Sequence[Event], scale: Scale | Literal["both"] = "both"
+    path: Path, detector: Detector, events: list[Events], scale: Scale | Literal["both"] = "both"
 ) -> None:
     """Draw events in the format that the ending says; more than one only as PDF, a page each.
 
     Args:
         path: the file, replaced if it exists.
         detector: what recorded the events.
-        events: the branches of each, what `EventLookup` finds.
+        events: tables of one event: npho and relative_time, truth and predictions where known.
         scale: of npho and time.
     """
     if path.suffix.lower() == ".pdf":
@@ -50,14 +48,15 @@ def write_display(
         if path.suffix.lower() == ".html":
             from xecgnn.evaluation.display.space import draw_event_3d, write_html
 
-            write_html(_draw(draw_event_3d, detector, event, scale, branches=event), part)
+            branches = {name: values[0] for name, values in event.columns.items()}
+            write_html(_draw(draw_event_3d, detector, event, scale, branches=branches), part)
         else:
             _draw(draw_event, detector, event, scale).savefig(part, format="png", dpi=DPI)
 
 
 def _draw(
-    function: Callable[..., Any], detector: Detector, event: Event, scale: str, head: str = "", **more: Any
+    function: Callable[..., Any], detector: Detector, event: Events, scale: str, head: str = "", **more: Any
 ) -> Any:
-    photons = {"truth": Photon.from_columns(event), "prediction": Photon.from_columns(event, PREDICTED)}
+    photons = {"truth": Photon.of(event), "prediction": Photon.of(event, predicted=True)}
     title = "\n".join(filter(None, [head, describe(event)]))
-    return function(detector, event[NPHO], event[RELATIVE_TIME], **photons, title=title, scale=scale, **more)
+    return function(detector, event[NPHO][0], event[RELATIVE_TIME][0], **photons, title=title, scale=scale, **more)

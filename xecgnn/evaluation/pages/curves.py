@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import matplotlib
@@ -33,20 +34,27 @@ class Plot(NamedTuple):
     draw: Callable[[Axes, History], None]
 
 
-def training_pictures(history: History, run_name: str) -> Iterator[tuple[str, list[Figure]]]:
+def training_pictures(history: History, run_name: str) -> Iterator[tuple[str, Iterator[Figure]]]:
     """All pictures, by the names of their files."""
-    for plot in PLOTS:
-        figure = Figure(figsize=(8, 4.8))  # margins of its own: a layout engine takes twice the time
-        figure.subplots_adjust(left=0.15, right=0.98, bottom=0.11, top=0.93)
-        _panel(figure.subplots(), plot, history)
-        yield f"{plot.name}.png", [figure]
+    yield from ((f"{plot.name}.png", _single(plot, history)) for plot in PLOTS)
+    yield f"{DASHBOARD}.png", _dashboard(history, run_name)
+
+
+def _single(plot: Plot, history: History) -> Iterator[Figure]:
+    figure = Figure(figsize=(8, 4.8))  # margins of its own: a layout engine takes twice the time
+    figure.subplots_adjust(left=0.15, right=0.98, bottom=0.11, top=0.93)
+    _panel(figure.subplots(), plot, history)
+    yield figure
+
+
+def _dashboard(history: History, run_name: str) -> Iterator[Figure]:
     figure = Figure(figsize=(17, 11))
     figure.subplots_adjust(left=0.07, right=0.99, bottom=0.05, top=0.93, wspace=0.24, hspace=0.26)
     figure.suptitle(f"Training: {run_name}", fontsize=14, x=0.01, ha="left")
     shown = [plot for plot in PLOTS if plot.name != "loss_distribution"]
     for ax, plot in zip(figure.subplots(3, 3).flat, shown, strict=True):
         _panel(ax, plot, history)
-    yield f"{DASHBOARD}.png", [figure]
+    yield figure
 
 
 def _panel(ax: Axes, plot: Plot, history: History) -> None:
@@ -137,10 +145,6 @@ def _distribution(ax: Axes, history: History) -> None:
         _band(ax, history, mean - std, mean + std, "mean ± 1 σ over batches")
 
 
-def _learning_rate(ax: Axes, history: History) -> None:
-    _lines(ax, history, "learning rate, last step", {"lr": ("", GREEN)}, "no learning rate was recorded")
-
-
 def _grad_norm(ax: Axes, history: History) -> None:
     lines = {"grad_norm": ("mean of the epoch", SKY), "grad_norm_max": ("largest step", RED)}
     _lines(ax, history, "gradient norm before clipping", lines, "no gradient norm was recorded")
@@ -151,20 +155,6 @@ def _grad_norm(ax: Axes, history: History) -> None:
 def _throughput(ax: Axes, history: History) -> None:
     unit = "samples" if np.isfinite(_column(history, "samples_per_sec")).any() else "batches"
     _bars(ax, history, f"{unit} / s", f"{unit}_per_sec")
-
-
-def _gpu_memory(ax: Axes, history: History) -> None:
-    colors = {"peak": RED, "reserved": ORANGE, "allocated": SKY}
-    lines = {f"gpu_{name}_mb": (name, color) for name, color in colors.items()}
-    _lines(ax, history, "GPU memory [GB]", lines, "no GPU was used", scale=1e-3)
-
-
-def _ema(ax: Axes, history: History) -> None:
-    _lines(ax, history, "L2 distance of weights and average", {"ema_delta_norm": ("", PURPLE)}, "no averaged weights")
-
-
-def _timing(ax: Axes, history: History) -> None:
-    _bars(ax, history, "time of the epoch [s]", "epoch_time_sec")
 
 
 def _derivative(ax: Axes, history: History) -> None:
@@ -179,20 +169,34 @@ def _derivative(ax: Axes, history: History) -> None:
     ax.set_ylabel("change of the mean loss")
 
 
+MEMORY = {f"gpu_{n}_mb": (n, color) for n, color in {"peak": RED, "reserved": ORANGE, "allocated": SKY}.items()}
+RATE, EMA = {"lr": ("", GREEN)}, {"ema_delta_norm": ("", PURPLE)}
 PLOTS = (
     Plot("loss_linear", "Loss", "Mean over the batches of each epoch, range over batches, best epoch", _loss),
     Plot("loss_log", "Loss, logarithmic", "The same on a logarithmic axis", _loss_log),
     Plot(
         "loss_distribution", "Loss distribution", "Mean and median over batches, one standard deviation", _distribution
     ),
-    Plot("learning_rate", "Learning rate", "Learning rate of the last step of each epoch", _learning_rate),
+    Plot(
+        "learning_rate", "Learning rate", "Learning rate of the last step of each epoch",
+        partial(_lines, label="learning rate, last step", lines=RATE, missing="no learning rate was recorded"),
+    ),
     Plot("grad_norm", "Gradient norm", "L2 norm over all weights before clipping; peaks are instabilities", _grad_norm),
     Plot("throughput", "Throughput", "Training speed, without validation", _throughput),
-    Plot("gpu_memory", "GPU memory", "Memory of tensors, reserved from the system, and its peak", _gpu_memory),
-    Plot("ema_divergence", "EMA divergence", "Distance of the trained weights from their average", _ema),
-    Plot("epoch_timing", "Epoch timing", "Wall-clock time of each epoch with validation", _timing),
+    Plot(
+        "gpu_memory", "GPU memory", "Memory of tensors, reserved from the system, and its peak",
+        partial(_lines, label="GPU memory [GB]", lines=MEMORY, missing="no GPU was used", scale=1e-3),
+    ),
+    Plot(
+        "ema_divergence", "EMA divergence", "Distance of the trained weights from their average",
+        partial(_lines, label="L2 distance of weights and average", lines=EMA, missing="no averaged weights"),
+    ),
+    Plot(
+        "epoch_timing", "Epoch timing", "Wall-clock time of each epoch with validation",
+        partial(_bars, label="time of the epoch [s]", name="epoch_time_sec"),
+    ),
     Plot("loss_derivative", "Loss derivative", "Change of the mean loss from epoch to epoch", _derivative),
-)
+)  # fmt: skip
 CAPTIONS = {plot.name: (plot.title, plot.caption) for plot in PLOTS}
 CAPTIONS[DASHBOARD] = (
     "Training dashboard",

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogFormatter
 
 from xecgnn.evaluation.inpainting import ALL, BINS, FLOOR, METHODS, QUANTITIES, RELATIVE, InpaintingResiduals
 from xecgnn.evaluation.pages.page import DASHES, GREY, LOOKS, grid, new_page, say
-from xecgnn.evaluation.pages.profile import Profile, errorbars
+from xecgnn.evaluation.pages.panels import Profile, errorbars
 from xecgnn.names import NPHO
 from xecgnn.table import number
 

@@ -23,7 +23,8 @@ from xecgnn.output import completed, write_text
 
 __all__ = ["DASHES", "GREY", "LOOKS", "Content", "grid", "looks", "new_page", "save", "say"]
 
-Content = str | Iterable[Figure]  # of a file: a text, or pages
+# Of a file: a text; or pages, of a generator, so that they are drawn when the style is set.
+Content = str | Iterable[Figure]
 
 # Colours of Okabe and Ito, distinct for the colour-blind.
 BLUE, ORANGE, GREEN, PURPLE, RED, SKY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9"

@@ -13,7 +13,7 @@ from xecgnn.estimate import mean, quantile
 from xecgnn.evaluation.measures import Method, build_methods, usable_events
 from xecgnn.evaluation.pages import panels
 from xecgnn.evaluation.pages.page import new_page
-from xecgnn.evaluation.pages.profile import bins, profile
+from xecgnn.evaluation.pages.panels import bins, profile
 from xecgnn.names import UNKNOWN_CLASS
 from xecgnn.tasks.axes import AXES, Axis
 from xecgnn.tasks.task import Task

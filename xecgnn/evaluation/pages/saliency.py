@@ -17,7 +17,7 @@ from xecgnn.estimate import mean
 from xecgnn.evaluation.attribution.saliency import DISTANCES, METHODS, Saliency
 from xecgnn.evaluation.display.plane import draw_sensors
 from xecgnn.evaluation.pages.page import LOOKS, grid, new_page, say
-from xecgnn.evaluation.pages.profile import bins, profile
+from xecgnn.evaluation.pages.panels import bins, profile
 from xecgnn.tasks.axes import AXES, Axis
 from xecgnn.tasks.task import Task
 

@@ -52,6 +52,7 @@ def save_panels(figure: Figure, folder: Path, stem: str) -> list[Path]:
 def points(panel: list[Axes]) -> Table:
     """What is drawn in a panel, a row per point, bin, or sensor."""
     table = Table(COLUMNS)
+    panel = [ax for ax in panel if not hasattr(ax, "_colorbar")]
     for ax in panel:
         name = ax.get_ylabel() if len(panel) > 1 else ""
         shown = [bar.lines[0] for bar in ax.containers if isinstance(bar, ErrorbarContainer)]

@@ -22,7 +22,7 @@ from xecgnn.evaluation.measures import (
 )
 from xecgnn.evaluation.pages import panels
 from xecgnn.evaluation.pages.page import GREY, looks, new_page, say
-from xecgnn.evaluation.pages.profile import bins, errorbars, profile
+from xecgnn.evaluation.pages.panels import bins, errorbars, profile
 from xecgnn.evaluation.pages.resolution import ABSCISSAE, resolution_pages
 from xecgnn.evaluation.sample import PredictedSample
 from xecgnn.table import number
