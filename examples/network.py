@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from xecgnn.data.batch import Readings
+from xecgnn.data import Readings
 from xecgnn.detector import Detector
+from xecgnn.models.backbone import Batch
 from xecgnn.models.config import ModelConfig
 from xecgnn.models.network import NETWORKS, Network
 from xecgnn.nn.config import NormalizationConfig
@@ -27,7 +28,8 @@ class TwoLayers(Network):
         self.body = nn.Sequential(nn.Linear(2 * detector.num_sensors, model.hidden_dim), nn.GELU())
         self.heads = nn.ModuleDict({name: nn.Linear(model.hidden_dim, self.task(name).num_outputs) for name in tasks})
 
-    def raw_outputs(self, batch: Readings) -> dict[str, Tensor]:
+    def raw_outputs(self, batch: Batch) -> dict[str, Tensor]:
+        assert isinstance(batch, Readings)  # no graphs
         x = self.normalizer(batch.x, *self.normalizer.validity(batch.x))  # [B, S, 2]
         hidden = self.body(x.flatten(1))
         return {name: head(hidden) for name, head in self.heads.items()}

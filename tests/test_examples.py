@@ -95,6 +95,18 @@ def test_files_are_predicted_by_checkpoint_and_by_model_file(run: Path) -> None:
     assert first["pred_edepTruth"] == pytest.approx(second["pred_edepTruth"], rel=1e-4)
 
 
+def test_what_it_cannot_do_is_said(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    best = str(run / "checkpoint_best.pth")
+    for command, argv, line in (
+        (export, [best, "--encoder", "--output", "no.onnx", *PLUGINS], "TwoLayers has no encoder of its own to export"),
+        (train, [*TRAIN, "--init_from", best, "--training.freeze_encoder", "true"], "TwoLayers has no backbone"),
+        (train, [*TRAIN, "--model.network", "three_layers"], "unknown network 'three_layers'; known: xecgnn, two"),
+    ):
+        with pytest.raises(SystemExit):
+            command(argv)
+        assert capsys.readouterr().err.startswith(f"error: {line}")
+
+
 def test_another_file_is_refused(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -51,7 +51,9 @@ class RawModel(nn.Module):
         super().__init__()
         self.model, self.encoder_only = cast(XECModel, model), encoder_only
         self.detector = cast(Detector, model.detector)
-        self.normalizer = self.model.normalizer
+        if encoder_only and self.model.backbone is None:
+            raise ValueError(f"{type(model).__name__} has no encoder of its own to export")
+        self.normalizer = self.model.backbone.normalizer if encoder_only else self.model.normalizer
         self.inpainter, self.normalized_input = inpainter, normalized_input
         if inpainter is not None and inpainter.detector.hash != self.detector.hash:
             raise ValueError(

@@ -30,6 +30,8 @@ class XECModel(Network):
         tasks: the enabled tasks by name, as from `build_tasks`.
     """
 
+    backbone: Backbone
+
     def __init__(
         self, detector: Detector, model: ModelConfig, normalization: NormalizationConfig, tasks: nn.ModuleDict
     ) -> None:
@@ -47,17 +49,6 @@ class XECModel(Network):
     @property
     def normalizer(self) -> Normalizer:  # type: ignore[override]
         return self.backbone.normalizer
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Predictions in physical units (rad, GeV, s, cm): (B, width) per task, and `<task>_sigma` where predicted.
-
-        Args:
-            batch: raw readings, as the loader yields them; or graphs as from `backbone.spec.batch`, whose edges count.
-        """
-        predictions: dict[str, Tensor] = {}
-        for name, raw in self.raw_outputs(batch).items():
-            predictions |= self.task(name).decode(raw)
-        return predictions
 
     def raw_outputs(self, batch: Batch) -> dict[str, Tensor]:
         """Outputs of the heads, (B, num_outputs) per task, in the space where the losses act."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -34,12 +35,11 @@ class Objective(nn.Module):
         """What fine-tuning starts from, and may freeze: face encoders and Transformer.
 
         Raises:
-            ValueError: a network that has none.
+            ValueError: the network has none.
         """
-        backbone = getattr(self.model, "backbone", None)
-        if not isinstance(backbone, nn.Module):
-            raise ValueError(f"{type(self.model).__name__} has no backbone that could be loaded or frozen")
-        return backbone
+        if self.model.backbone is None:
+            raise ValueError(f"{type(self.model).__name__} has no backbone to freeze")
+        return cast(nn.Module, self.model.backbone)
 
     def forward(self, batch: Readings) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the batch, and named scalars worth logging. Their means over the processes of a training are those
