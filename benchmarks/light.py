@@ -69,7 +69,7 @@ def compare(detector: Detector, model: LightModel, point: NDArray[np.float64], c
     energy = np.full((1, 1), count / constants.light_yield)
     light, arrival = (
         values[0].astype(float)
-        for values in model(Showers(point[None], np.zeros(1), point[None, None], energy, np.zeros((1, 1))))
+        for values in model(Showers(point[None, None], energy, np.zeros((1, 1)), energy.sum(axis=1), point[None]))
     )
     for name, ids in groups_around(detector, point).items():
         if found := traced[ids].sum():

@@ -25,6 +25,8 @@ from xecgnn.training.kinds import build_model
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
+pytestmark = pytest.mark.slow
+
 SOURCE = Path(__file__).parents[1] / "examples" / "cpp"
 HEADER = "onnxruntime_c_api.h"
 SMALL = {"encoder_dim": 64, "hex_dim": 16, "depths": [1, 1], "hex_depth": 1, "num_fusion_layers": 1, "hidden_dim": 16}

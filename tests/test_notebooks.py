@@ -29,6 +29,7 @@ def test_no_output_is_stored(notebook):
     assert [cell.id for cell in cells if cell.outputs or cell.execution_count is not None] == []
 
 
+@pytest.mark.slow
 def test_runs_without_network(notebook, tmp_path):
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
     outputs = [output.data for cell in notebook.cells for output in cell.get("outputs", ()) if "data" in output]

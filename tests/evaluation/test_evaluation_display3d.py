@@ -75,6 +75,7 @@ def colored(picture: np.ndarray) -> float:
     return float((np.ptp(middle, axis=-1) > 0.3).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 def test_the_page_works_in_a_browser_and_asks_for_nothing(mini, tmp_path):
     write_html(event_3d(mini), tmp_path / "event.html")
@@ -85,6 +86,7 @@ def test_the_page_works_in_a_browser_and_asks_for_nothing(mini, tmp_path):
     assert colored(picture) > 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 def test_the_browser_would_notice_a_request(mini, tmp_path):
     page = event_3d(mini).to_html(include_plotlyjs="https://cdn.example/plotly.js")

@@ -33,7 +33,8 @@ class Oracle(nn.Module):
     def __init__(self, detector, channels=2, offset=10.0):
         super().__init__()
         self.detector, self.channels, self.offset = detector, channels, offset
-        self.backbone = SimpleNamespace(normalizer=Normalizer(NormalizationConfig(npho_scheme="linear")))
+        normalizer = Normalizer(NormalizationConfig(npho_scheme="linear"))
+        self.backbone = SimpleNamespace(normalizer=normalizer, readings=lambda batch: batch.x)
         self.anchor = nn.Parameter(torch.zeros(()))
 
     def forward(self, batch, visible):

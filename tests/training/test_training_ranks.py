@@ -20,6 +20,8 @@ from xecgnn.tasks import SampleReweighter
 from xecgnn.training.kinds import build_model
 from xecgnn.training.objective import RegressionObjective
 
+pytestmark = pytest.mark.slow
+
 BATCH = 16
 OPTIONS = [
     "--detector", "mini", "--batch", str(BATCH), "--tasks", "angle", "energy", "--epochs", "2",

@@ -188,7 +188,7 @@ def test_the_learning_rate_of_the_encoder_is_scaled(mini: Detector) -> None:
     config = TrainingConfig(lr=1e-3, encoder_lr_factor=0.1, scheduler="onecycle", max_lr=1e-2, epochs=10, pct_start=0.5)
     objective = objectives(mini)[0]
     optimizer = build_optimizer(objective, config)
-    slow = {id(p) for part in objective.backbone for p in part.parameters()}
+    slow = {id(p) for p in objective.backbone.parameters()}
     for group in optimizer.param_groups:
         kinds = {id(parameter) in slow for parameter in group["params"]}
         assert len(kinds) == 1

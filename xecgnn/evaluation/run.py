@@ -48,7 +48,7 @@ def evaluate_run(
     config = config or EvaluationConfig()
     _remove_earlier(run)
     tasks = {name: model.task(name) for name in model.tasks}
-    summarize = LightSummary(model.detector, float(model.backbone.normalizer.npho_threshold))
+    summarize = LightSummary(model.detector, float(model.normalizer.npho_threshold))
     baselines = fit_on_batches(tasks, summarize, training)
     was_training = model.training
     model.eval()

@@ -51,7 +51,7 @@ class RawModel(nn.Module):
         super().__init__()
         self.model, self.encoder_only = cast(XECModel, model), encoder_only
         self.detector = cast(Detector, model.detector)
-        self.normalizer = self.model.backbone.normalizer
+        self.normalizer = self.model.normalizer
         self.inpainter, self.normalized_input = inpainter, normalized_input
         if inpainter is not None and inpainter.detector.hash != self.detector.hash:
             raise ValueError(

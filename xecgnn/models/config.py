@@ -15,6 +15,7 @@ __all__ = ["DecoderConfig", "InpainterConfig", "ModelConfig"]
 class ModelConfig(Settings):
     """Sizes and variants of the network."""
 
+    network: str = Field("xecgnn", description="name of the network: xecgnn, or one of a plugin")
     outer_mode: Literal["finegrid", "split"] = Field(
         "finegrid", description="a face with a dense block as one fine lattice, or as two lattices and two tokens"
     )

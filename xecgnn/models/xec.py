@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
-
 from torch import Tensor, nn
 
 from xecgnn.detector import Detector
@@ -11,15 +9,15 @@ from xecgnn.models.backbone import Backbone, Batch
 from xecgnn.models.config import ModelConfig
 from xecgnn.models.encoder_graph import EncoderGraph
 from xecgnn.models.head import Head
+from xecgnn.models.network import NETWORKS, Network
 from xecgnn.nn.config import NormalizationConfig
-
-if TYPE_CHECKING:
-    from xecgnn.tasks.task import Task
+from xecgnn.nn.normalizer import Normalizer
 
 __all__ = ["XECModel"]
 
 
-class XECModel(nn.Module):
+@NETWORKS.register("xecgnn")
+class XECModel(Network):
     """Face encoders -> Transformer -> one head per task.
 
     With the defaults on MEG II and the task `angle`: 27 396 490 parameters, of which 140 772 in the lattice encoder,
@@ -35,11 +33,7 @@ class XECModel(nn.Module):
     def __init__(
         self, detector: Detector, model: ModelConfig, normalization: NormalizationConfig, tasks: nn.ModuleDict
     ) -> None:
-        super().__init__()
-        if not len(tasks):
-            raise ValueError("the model has no task; enable at least one")
-        self.detector = detector
-        self.tasks = tasks
+        super().__init__(detector, model, normalization, tasks)
         spec = EncoderGraph(detector, model)
         self.backbone = Backbone(spec, model, normalization)
         width = len(spec.tokens) * model.encoder_dim
@@ -50,9 +44,9 @@ class XECModel(nn.Module):
             }
         )
 
-    def task(self, name: str) -> Task:
-        """The task behind one of the heads."""
-        return cast("Task", self.tasks[name])
+    @property
+    def normalizer(self) -> Normalizer:  # type: ignore[override]
+        return self.backbone.normalizer
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Predictions in physical units (rad, GeV, s, cm): (B, width) per task, and `<task>_sigma` where predicted.

@@ -12,7 +12,7 @@ from xecgnn.config import InpaintConfig, PretrainConfig, RunConfig, TrainConfig,
 from xecgnn.detector import Detector, load_detector
 from xecgnn.models.autoencoder import MaskedAutoencoder
 from xecgnn.models.inpainter import Inpainter
-from xecgnn.models.xec import XECModel
+from xecgnn.models.network import NETWORKS
 from xecgnn.tasks.registry import build_tasks
 
 __all__ = ["KINDS", "Kind", "build_model", "kind_of"]
@@ -35,7 +35,7 @@ class Kind(NamedTuple):
 KINDS = {
     "regression": Kind(
         "xecgnn-train", TrainConfig, ("tasks",),
-        lambda detector, c: XECModel(detector, c.model, c.normalization, build_tasks(c.tasks)),
+        lambda detector, c: NETWORKS[c.model.network](detector, c.model, c.normalization, build_tasks(c.tasks)),
     ),
     "pretraining": Kind(
         "xecgnn-pretrain", PretrainConfig, ("decoder",),

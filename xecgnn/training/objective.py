@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +31,15 @@ class Objective(nn.Module):
 
     @property
     def backbone(self) -> nn.Module:
-        """What fine-tuning starts from, and may freeze: face encoders and Transformer."""
-        return cast(nn.Module, self.model.backbone)
+        """What fine-tuning starts from, and may freeze: face encoders and Transformer.
+
+        Raises:
+            ValueError: a network that has none.
+        """
+        backbone = getattr(self.model, "backbone", None)
+        if not isinstance(backbone, nn.Module):
+            raise ValueError(f"{type(self.model).__name__} has no backbone that could be loaded or frozen")
+        return backbone
 
     def forward(self, batch: Readings) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the batch, and named scalars worth logging. Their means over the processes of a training are those

@@ -42,11 +42,11 @@ class Attribution:
     """
 
     def __init__(self, model: XECModel) -> None:
-        self.normalizer = model.backbone.normalizer
+        self.normalizer = model.normalizer
         self.tasks = {name: model.task(name) for name in model.tasks if model.task(name).axes}
         self.axes = [(name, axis) for name, task in self.tasks.items() for axis in task.axes]
         self.model = deepcopy(model).eval().requires_grad_(False)
-        self.model.backbone.normalizer.npho_threshold.fill_(-torch.inf)  # a time stays valid while npho grows from 0
+        self.model.normalizer.npho_threshold.fill_(-torch.inf)  # a time stays valid while npho grows from 0
 
     def gradients(self, x: Tensor) -> Array:
         """Gradients (B, K, 2, S) at raw readings (B, S, 2)."""

@@ -1,6 +1,6 @@
 """A task of one's own: the energy that the photon leaves in the xenon, which is less than its own where some escapes.
 
-    xecgnn-train angle.yaml --plugins examples/plugins/deposit.py --tasks angle deposit
+    xecgnn-train angle.yaml --plugins examples/task.py --tasks angle deposit
 """
 
 from __future__ import annotations
