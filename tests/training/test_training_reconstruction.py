@@ -286,7 +286,7 @@ def test_training_and_evaluation_look_at_the_same_network_output(mini: Detector,
         assert (valid == ~dead).all()
         predicted, true = (
             normalizer(torch.stack([torch.from_numpy(npho).double()] * 2, -1), valid, valid)[..., 0]
-            for npho in (events.predicted_npho, events.npho)
+            for npho in (events.pred_npho, events.npho)
         )
         loss = nn.functional.smooth_l1_loss(predicted[events.masked], true[events.masked])
         assert metrics["val_loss_npho"].item() == pytest.approx(loss.item(), rel=1e-4)
