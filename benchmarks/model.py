@@ -16,8 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xecgnn import load_detector
+from xecgnn.data import Readings
 from xecgnn.models import ModelConfig, XECModel
-from xecgnn.nn import LatticeConv, LatticeEncoder, LatticeTopology, NormalizationConfig
+from xecgnn.nn import LatticeConv, LatticeEncoder, NormalizationConfig, Table, Topology
+from xecgnn.nn.face_encoder import Edges
 
 BATCH, MESSAGE_BATCH = 32, 4
 
@@ -29,6 +31,9 @@ class Angle(nn.Module):
 
     def decode(self, raw: Tensor) -> dict[str, Tensor]:
         return {"angle": raw}
+
+
+TASKS = nn.ModuleDict({"angle": Angle()})
 
 
 class BareBlock(nn.Module):
@@ -81,9 +86,8 @@ def timed(*functions: Callable[[], object], seconds: float) -> list[float]:
     return [sorted(record)[len(record) // 2] for record in times]
 
 
-def random_readings(detector, batch: int) -> dict[str, Tensor]:
-    scale = torch.tensor([3000.0, 1e-7])
-    return {name: torch.rand(batch * len(face.sensor_ids), 2) * scale for name, face in detector.faces.items()}
+def random_readings(detector, batch: int) -> Readings:
+    return Readings(torch.rand(batch, detector.num_sensors, 2) * torch.tensor([3000.0, 1e-7]))
 
 
 def training_step(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
@@ -108,12 +112,13 @@ def inference(module: nn.Module, *arguments, **keywords) -> Callable[[], object]
 
 
 def benchmark_model(detector, dim: int, seconds: float) -> None:
-    model = XECModel(detector, ModelConfig(encoder_dim=dim), NormalizationConfig(), nn.ModuleDict({"angle": Angle()}))
+    model = XECModel(detector, ModelConfig(encoder_dim=dim), NormalizationConfig(), TASKS)
     x, y = random_readings(detector, BATCH), torch.randn(BATCH, 2)
     step = training_step(model, lambda: F.smooth_l1_loss(model.raw_outputs(x)["angle"], y))
     forward, full = timed(inference(model, x), step, seconds=seconds)
     few = random_readings(detector, MESSAGE_BATCH)
-    dense, messages = timed(inference(model, few), inference(model, few, message_passing=True), seconds=seconds)
+    graph = model.backbone.spec.batch(few)
+    dense, messages = timed(inference(model, few), inference(model, graph), seconds=seconds)
     print(f"encoder_dim {dim:4d}   inference {BATCH / forward:7.1f} events/s   training {BATCH / full:7.1f} events/s")
     print(
         f"   batch {MESSAGE_BATCH}: dense {MESSAGE_BATCH / dense:7.1f}   "
@@ -123,13 +128,14 @@ def benchmark_model(detector, dim: int, seconds: float) -> None:
 
 def benchmark_stack(detector, dim: int, seconds: float) -> None:
     shape, width = detector.faces["inner"].shape, dim // 32
-    ours, bare = LatticeEncoder({"inner": shape}, width, (2, 3)), BareStack(width)
-    flat = torch.randn(BATCH * shape[0] * shape[1], 2)
-    image = flat.view(BATCH, *shape, 2).permute(0, 3, 1, 2)
+    backbone = XECModel(detector, ModelConfig(encoder_dim=dim), NormalizationConfig(), TASKS).backbone
+    ours, edges = LatticeEncoder(backbone.spec.nodes, ["inner"], width, (2, 3)), Edges(dict(backbone.tables.items()))
+    flat = {"inner": torch.randn(BATCH * shape[0] * shape[1], 2)}
+    bare, image = BareStack(width), flat["inner"].view(BATCH, *shape, 2).permute(0, 3, 1, 2)
     bare.to(memory_format=torch.channels_last)
-    forward = timed(inference(ours, {"inner": flat}), inference(bare, image), seconds=seconds)
+    forward = timed(inference(ours, flat, edges, {}), inference(bare, image), seconds=seconds)
     full = timed(
-        training_step(ours, lambda: ours({"inner": flat})[0]["inner_2"].square().mean()),
+        training_step(ours, lambda: ours(flat, edges, {})["inner_2"].square().mean()),
         training_step(bare, lambda: bare(image).square().mean()),
         seconds=seconds,
     )
@@ -145,11 +151,12 @@ def benchmark_adjacency(detector, dim: int, seconds: float) -> None:
         print("   SparseTensor: torch-sparse is not installed (extra [pyg])")
         return
     width = dim // 32
-    topology = LatticeTopology(detector.faces["inner"].shape, (7, 7), padding=3)
+    topology = Topology.windows(detector.faces["inner"].shape, (7, 7), padding=3)
     conv, x = LatticeConv(width, width, 7, groups=width), torch.randn(MESSAGE_BATCH * topology.num_source, width)
-    edges, taps = topology.edge_index(MESSAGE_BATCH), topology.edge_type(MESSAGE_BATCH)
+    batch = topology.repeat(MESSAGE_BATCH)
+    edges, taps = batch.edge_index, batch.edge_type
     adjacency = SparseTensor(row=edges[1], col=edges[0], value=taps, sparse_sizes=(len(x), len(x)))
-    runs = (inference(conv, x, topology), inference(conv, x, edges, taps), inference(conv, x, adjacency))
+    runs = (inference(conv, x, Table(topology)), inference(conv, x, edges, taps), inference(conv, x, adjacency))
     dense, index, sparse = (MESSAGE_BATCH / t for t in timed(*runs, seconds=seconds))
     print(f"   7 x 7 window: dense {dense:.0f}, edge_index {index:.1f}, SparseTensor {sparse:.1f} events/s")
 

@@ -10,6 +10,7 @@ _PUBLIC = {
     "Detector": "detector",
     "load_detector": "detector",
     "Events": "data",
+    "Readings": "data",
     "build_batch": "models",
     "simulate_events": "simulation",
     "load_config": "config",

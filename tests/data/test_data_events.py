@@ -70,6 +70,24 @@ def test_wrong_columns(columns, error, words):
         Events(columns)
 
 
+def test_columns_by_name_and_by_kind():
+    more = {"pred_energyTruth": np.ones(6), "run": np.arange(6), "dose": np.ones((6, 1), np.int8)}
+    events = make().with_columns(more)
+    assert events.select("truth", "run", "prediction").fields == ("energyTruth", "run", "pred_energyTruth")
+    assert events.select("other") == Events({"dose": np.ones(6)})
+    assert events.dose.dtype == np.int8
+    assert events.run.dtype == np.int64
+    assert make().fields == ("npho", "energyTruth")  # others are made, nobody is changed
+    with pytest.raises(ValueError, match=r"no column is mask or sigma; columns: npho, energyTruth$"):
+        make().select("mask", "sigma")
+    with pytest.raises(KeyError, match="no column 'dose'"):
+        make().select("dose")
+
+
+def test_identifiers_do_not_end_at_32_bits():
+    assert Events({"event": [2**40 + 1]}).event.tolist() == [2**40 + 1]
+
+
 def test_wrong_selection():
     with pytest.raises(KeyError, match="no column 'run'; columns: npho, energyTruth"):
         make()["run"]

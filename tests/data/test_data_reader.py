@@ -239,3 +239,33 @@ def test_an_event_whose_position_is_unknown_is_outside_the_fiducial_volume(tmp_p
     uvw[2, 0] = np.nan
     write(tmp_path / "a.root", 0, 3, uvwTruth=uvw)
     assert Events.read(tmp_path / "a.root", fiducial=True).event.tolist() == [0]
+
+
+def test_kinds_stand_for_the_columns_that_all_files_have(tmp_path):
+    write(tmp_path / "a.root", 0, 3, pred_energyTruth=np.ones(3), dose=np.ones((3, 2)), table=np.ones(3))
+    write(tmp_path / "b.root", 3, 3, pred_energyTruth=np.ones(3), dose=np.ones((3, 2)))
+    events = Events.read(tmp_path, ["identifier", "prediction", "other"])
+    assert events.fields == ("event", "pred_energyTruth", "dose")
+    assert events.pred_energyTruth.dtype == np.float32
+    assert events.dose.dtype == np.float64
+    assert Events.read(tmp_path, ["energyTruth", "truth"]).fields == ("energyTruth", "emiAng")
+
+
+def test_a_stream_holds_only_the_chunk_it_gives(tmp_path):
+    write(tmp_path / "a.root", 0, 1700)
+    write(tmp_path / "b.root", 1700, 30)
+    parts = list(Events.stream(tmp_path, chunk=600))
+    assert [len(part) for part in parts] == [500, 500, 500, 200, 30]  # cut where baskets end
+    assert Events.concatenate(parts) == Events.read(tmp_path)
+    hundreds = Events.stream(tmp_path, ["event"], lambda events: events.event % 100 == 0, chunk=2, start=450, stop=1001)
+    assert [part.event.tolist() for part in hundreds] == [[500, 600], [700, 800], [900], [1000]]
+    with pytest.raises(FileNotFoundError):  # at once
+        Events.stream(tmp_path / "none.root")
+
+
+def test_predictions_in_degrees_are_not_there(tmp_path):
+    """`angle_unit` is that of the truth in data files; what we write is in rad."""
+    write(tmp_path / "a.root", 0, 5, pred_emiAng=np.ones((5, 2), np.float32))
+    events = Events.read(tmp_path / "a.root", ["emiAng", "pred_emiAng"], angle_unit="deg")
+    assert (events.pred_emiAng == 1).all()
+    np.testing.assert_allclose(events.emiAng[4], np.radians([4, -4]), rtol=1e-6)

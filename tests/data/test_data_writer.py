@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import pytest
 import uproot
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays, floating_dtypes, integer_dtypes
 
 from xecgnn.data import Events, TreeWriter, write
 from xecgnn.data.writer import BASKET_EVENTS
+from xecgnn.names import SCHEMA
+from xecgnn.schema import SENSOR, Schema
 
 
 def events(count: int) -> Events:
@@ -63,3 +72,60 @@ def test_wrong_input(tmp_path):
     with pytest.raises(ValueError, match=r"a\.csv: nothing to write"):
         write([], tmp_path / "a.csv")
     assert not list(tmp_path.iterdir())
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Events:
+    """Some columns that are declared, and others of any type and width; as many events as nobody asked for."""
+    count = draw(st.integers(1, 40))
+    columns = {}
+    known = [*SCHEMA.names(), "pred_emiAng", "sigma_emiAng", "pred_npho"]
+    for name in draw(st.lists(st.sampled_from(known))):
+        column = SCHEMA[name]
+        shape = {1: (count,), SENSOR: (count, 3)}.get(column.width, (count, column.width))
+        columns[name] = draw(arrays(column.dtype, shape))
+    for name in draw(st.lists(st.sampled_from(["dose", "EGamma", "good"]), min_size=0 if columns else 1)):
+        kinds = st.one_of(floating_dtypes(sizes=(32, 64)), integer_dtypes(), st.just(np.dtype(bool)))
+        width = draw(st.integers(0, 4))
+        columns[name] = draw(arrays(draw(kinds), (count, width) if width else count))
+    return Events(columns)
+
+
+@settings(max_examples=40, deadline=None)
+@given(tables(), st.integers(1, 50), st.data())
+def test_what_is_written_reads_back(events: Events, chunk: int, data: st.DataObject) -> None:
+    """In whatever portions it is written and read, whole or in part."""
+    cut = data.draw(st.integers(0, len(events)))
+    start = data.draw(st.integers(0, len(events) - 1))
+    stop = data.draw(st.integers(start + 1, len(events) + 5))
+    names = data.draw(st.lists(st.sampled_from(events.fields), min_size=1, unique=True))
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xecgnn.data.writer.BASKET_EVENTS", 7)
+        path = Path(folder) / "a.root"
+        assert write([events[:cut], events[cut:]], path) == len(events)
+        found = Events.read(path, names, start, stop)
+        assert found == events.select(*names)[start:stop]
+        assert {name: values.dtype for name, values in found.columns.items()} == {n: events[n].dtype for n in names}
+        parts = list(Events.stream(path, names, chunk=chunk))
+        assert max(map(len, parts)) <= chunk
+        assert Events.concatenate(parts) == events.select(*names)
+        kept = list(Events.stream(path, names, lambda some: np.arange(len(some)) % 2 == 0, chunk=7))
+        assert sum(map(len, kept)) == sum((min(7, len(events) - first) + 1) // 2 for first in range(0, len(events), 7))
+        assert Events.concatenate(list(Events.stream(path, ["other"], schema=Schema()))) == events
+
+
+@settings(max_examples=40, deadline=None)
+@given(tables(), st.data())
+def test_a_table_of_text_has_the_same_numbers(events: Events, data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(events)))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.csv"
+        assert write([events[:cut], events[cut:]], path) == len(events)
+        with path.open() as file:
+            rows = list(csv.DictReader(file))
+    assert len(rows) == len(events)
+    for name, values in events.columns.items():
+        for number, single in enumerate(values.T if values.ndim == 2 else [values]):
+            texts = [row[name if values.ndim == 1 else f"{name}_{number}"] for row in rows]
+            convert = float if values.dtype.kind == "f" else int
+            np.testing.assert_array_equal(np.array([convert(text) for text in texts], values.dtype), single)

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from xecgnn.data import Readings
+from xecgnn.data import Events, Readings
 from xecgnn.evaluation import evaluate_inpainting, write_sensor_predictions
 from xecgnn.evaluation.inpainting import InpaintingResiduals, variance_per_photon
-from xecgnn.evaluation.reconstruction import Reconstruction, reconstructions
+from xecgnn.evaluation.reconstruction import reconstructions
 from xecgnn.evaluation.residuals import METRICS, GroupedResiduals, floor_estimates
 from xecgnn.models import DecoderConfig, Inpainter, InpainterConfig, MaskedAutoencoder, ModelConfig
 from xecgnn.names import INVALID_VALUE
@@ -33,7 +33,8 @@ class Oracle(nn.Module):
     def __init__(self, detector, channels=2, offset=10.0):
         super().__init__()
         self.detector, self.channels, self.offset = detector, channels, offset
-        self.backbone = SimpleNamespace(normalizer=Normalizer(NormalizationConfig(npho_scheme="linear")))
+        normalizer = Normalizer(NormalizationConfig(npho_scheme="linear"))
+        self.backbone = SimpleNamespace(normalizer=normalizer, readings=lambda batch: batch.x)
         self.anchor = nn.Parameter(torch.zeros(()))
 
     def forward(self, batch, visible):
@@ -248,7 +249,8 @@ def test_memory_does_not_grow_with_the_events(mini):
     masked[:, ::5] = True
     valid = np.ones_like(masked)
     for _ in range(5):
-        measured.add(Reconstruction({}, ones, ones, valid, valid, masked, ones, None))
+        columns = {"npho": ones, "relative_time": ones, "pred_npho": ones, "masked": masked}
+        measured.add(Events(columns | {"npho_valid": valid, "time_valid": valid}))
     assert size() == before < 2e7
     assert measured.number("npho") == 5 * masked.sum()
 

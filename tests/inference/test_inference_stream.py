@@ -123,7 +123,7 @@ def build(folder: Path, on_batch: Callable[[int], None] = lambda number: None, *
         size = len(batch)
         return Events({"event": batch.event, "total": batch.npho.sum(1), "batch": np.full(size, size, np.int32)})
 
-    def apply(stream: Iterator[Events]) -> Iterator[Events]:
+    def apply(stream: Iterator[Events]) -> Generator[Events]:
         return in_batches(compute, stream, 16, on_gpu=False)
 
     return Job(scan_files(folder, FEATURES, config), config, ("event", "npho"), apply)

@@ -270,8 +270,10 @@ def test_missing_relations_are_named(mini, mini_events):
     model = network(mini)
     graph = model.backbone.spec.batch(Readings(Readings.of(mini_events[:1]).x.double()))
     del graph["us_1", "window", "us_1"]
-    with pytest.raises(ValueError, match=r"a layer of inner_1, us_1, .* found edges to inner_1, ds_1, .* only"):
+    with pytest.raises(ValueError, match=r"no edges \('us_1', 'window', 'us_1'\)"):
         model(graph)
+    with pytest.raises(ValueError, match=r"no edges \('inner', 'stem', 'inner_1'\); `backbone.spec.batch` makes one"):
+        model(build_batch(mini, mini_events[:1]))
 
 
 def test_topologies_of_a_graph_are_its_own(mini):

@@ -192,7 +192,7 @@ def test_the_learning_rate_of_the_encoder_is_scaled(mini: Detector) -> None:
     config = TrainingConfig(lr=1e-3, encoder_lr_factor=0.1, scheduler="onecycle", max_lr=1e-2, epochs=10, pct_start=0.5)
     objective = objectives(mini)[0]
     optimizer = build_optimizer(objective, config)
-    slow = {id(p) for part in objective.backbone for p in part.parameters()}
+    slow = {id(p) for p in objective.backbone.parameters()}
     for group in optimizer.param_groups:
         kinds = {id(parameter) in slow for parameter in group["params"]}
         assert len(kinds) == 1
@@ -290,7 +290,7 @@ def test_training_and_evaluation_look_at_the_same_network_output(mini: Detector,
         assert (valid == ~dead).all()
         predicted, true = (
             normalizer(torch.stack([torch.from_numpy(npho).double()] * 2, -1), valid, valid)[..., 0]
-            for npho in (events.predicted_npho, events.npho)
+            for npho in (events.pred_npho, events.npho)
         )
         loss = nn.functional.smooth_l1_loss(predicted[events.masked], true[events.masked])
         assert metrics["val_loss_npho"].item() == pytest.approx(loss.item(), rel=1e-4)

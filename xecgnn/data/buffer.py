@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from xecgnn.data.batch import Readings
-from xecgnn.names import FEATURES, SCHEMA, TARGETS
+from xecgnn.names import FEATURES, TARGETS
+from xecgnn.schema import Column
 
 __all__ = ["EventBuffer"]
 
@@ -29,11 +30,11 @@ class EventBuffer:
     """
 
     def __init__(
-        self, capacity: int, num_sensors: int, columns: Sequence[str], targets: Mapping[str, str] = TARGETS
+        self, capacity: int, num_sensors: int, columns: Sequence[Column], targets: Mapping[str, str] = TARGETS
     ) -> None:
         self._targets = targets
         self._x = np.empty((capacity, num_sensors, len(FEATURES)), np.float32)
-        self._columns = {name: _empty(name, capacity) for name in columns}
+        self._columns = {column.name: _empty(column, capacity) for column in columns}
         self._free = np.arange(capacity)
 
     @property
@@ -65,6 +66,5 @@ class EventBuffer:
         self._free = np.concatenate([self._free, rows])
 
 
-def _empty(name: str, capacity: int) -> np.ndarray:
-    column = SCHEMA[name]
+def _empty(column: Column, capacity: int) -> np.ndarray:
     return np.empty(capacity if column.width == 1 else (capacity, column.width), column.dtype)

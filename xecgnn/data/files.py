@@ -17,14 +17,11 @@ from xecgnn.data.reader import BadFileError, FileScan, TreeReader
 from xecgnn.names import FEATURES, SCHEMA
 from xecgnn.schema import KINDS, Schema
 
-__all__ = ["OPTIONAL", "Paths", "common_columns", "find_files", "read_blocks", "read_columns", "scan_files"]
+__all__ = ["Paths", "common_columns", "find_files", "read_blocks", "read_columns", "scan_files"]
 
 logger = logging.getLogger(__name__)
 
 Paths = str | Path | Iterable[str | Path]
-
-# Truth and identification: read where present.
-OPTIONAL = SCHEMA.names("truth", "identifier")
 
 
 def find_files(paths: Paths) -> list[Path]:
@@ -78,7 +75,7 @@ def scan_files(
     return scans
 
 
-def common_columns(scans: Sequence[FileScan], names: Iterable[str] = OPTIONAL) -> tuple[str, ...]:
+def common_columns(scans: Sequence[FileScan], names: Iterable[str]) -> tuple[str, ...]:
     """Those of ``names`` that every file has."""
     return tuple(name for name in names if all(name in scan.columns for scan in scans))
 
@@ -124,6 +121,8 @@ def read_columns(
     everywhere = common_columns(files, files[0].columns)
     kinds = ("truth", "identifier") if columns is None else columns
     names = dict.fromkeys((*named, *(name for name in everywhere if schema[name].kind in kinds)))
+    if not names:
+        raise ValueError(f"{files[0].path}: no column is {' or '.join(kinds)}; columns: {', '.join(everywhere)}")
     blocks: list[Block] = []
     total = 0
     for number, file in enumerate(files):

@@ -157,6 +157,8 @@ class TreeReader:
             self.width(UVW)
             keep = in_fiducial_volume(self.read_column(UVW, 0, self.num_entries))
         branches = [self._branch_name(column) for column in columns] or [*self.stored]
+        if not branches:
+            raise ValueError(f"{self.path}: no branch is a fixed-size array of numbers")
         largest = self.tree[max(branches, key=lambda branch: self.stored[branch].width)]
         baskets = np.asarray(largest.entry_offsets, dtype=np.int64)
         return FileScan(self.path, self.num_entries, self._columns(), baskets, keep)
@@ -167,15 +169,11 @@ class TreeReader:
         known = [name for name in dict.fromkeys((*FEATURES, *present)) if self._branch_name(name) in present]
         return tuple(name for name in known if name in self.schema or name in self.stored)
 
-    def read(
-        self, columns: Iterable[str] | None = None, start: int = 0, stop: int | None = None
-    ) -> dict[str, np.ndarray]:
-        """``read_column`` for each of ``columns`` (all of ``stored``), all entries unless told. Errors as ``width``."""
+    def read(self, columns: Iterable[str], start: int = 0, stop: int | None = None) -> dict[str, np.ndarray]:
+        """``read_column`` for each of ``columns``, all entries unless told. Errors as ``width``."""
         stop = self.num_entries if stop is None else min(stop, self.num_entries)
-        names = [*self.stored] if columns is None else list(columns)
-        for name in names:
-            self.width(name)
-        return {name: self.read_column(name, start, stop) for name in names}
+        widths = {name: self.width(name) for name in columns}
+        return {name: self.read_column(name, start, stop) for name in widths}
 
     def read_column(self, column: str, start: int, stop: int) -> np.ndarray:
         """Entries ``start`` to ``stop``, (E,) or (E, width); angles of the truth in rad, unknown truth as NaN.

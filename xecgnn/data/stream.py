@@ -15,7 +15,7 @@ from xecgnn.data.blocks import Block, Piece
 from xecgnn.data.buffer import EventBuffer
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.reader import BadFileError, FileScan, TreeReader
-from xecgnn.names import FEATURES, TARGETS
+from xecgnn.names import FEATURES, SCHEMA, TARGETS
 
 __all__ = ["EventStream", "Share"]
 
@@ -66,7 +66,8 @@ class EventStream(IterableDataset[Readings]):
     ) -> None:
         self.files, self.blocks, self.num_sensors, self.columns = files, blocks, num_sensors, columns
         self.config, self.shares, self.capacity = config, shares, capacity
-        self.targets = dict(TARGETS)  # of plugins too, which a worker does not import
+        # Those of plugins too, which a worker does not import:
+        self.schema, self.targets = SCHEMA, dict(TARGETS)
         self._open: OrderedDict[int, TreeReader] = OrderedDict()
 
     def __iter__(self) -> Iterator[Readings | BadFileError]:  # type: ignore[override]
@@ -90,7 +91,8 @@ class EventStream(IterableDataset[Readings]):
         # Beside the largest group there are the events of the group before that do not fill a batch.
         capacity = max(self.capacity, int(np.diff(totals, prepend=0).max()) + max(share.sizes))
         capacity = min(capacity, sum(piece.num_events for piece in unread))
-        buffer = EventBuffer(capacity, self.num_sensors, self.columns, self.targets)
+        columns = [self.schema[name] for name in self.columns]
+        buffer = EventBuffer(capacity, self.num_sensors, columns, self.targets)
         read: deque[npt.NDArray[np.intp]] = deque()  # rows of the pieces in the buffer
 
         def read_next() -> None:
@@ -133,6 +135,6 @@ class EventStream(IterableDataset[Readings]):
         if file not in self._open:
             if len(self._open) >= MAX_OPEN_FILES:
                 self._open.popitem(last=False)[1].close()
-            self._open[file] = TreeReader(self.files[file].path, self.config)
+            self._open[file] = TreeReader(self.files[file].path, self.config, self.schema)
         self._open.move_to_end(file)
         return self._open[file]

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xecgnn.data.events import Events
 from xecgnn.detector import Detector
 from xecgnn.estimate import Estimate
 from xecgnn.evaluation.baselines.sensors import NeighborBaselines
 from xecgnn.evaluation.predictions import NETWORK
-from xecgnn.evaluation.reconstruction import Reconstruction
 from xecgnn.evaluation.residuals import METRICS, GroupedResiduals, floor_estimates
-from xecgnn.names import NPHO
+from xecgnn.names import NPHO, RELATIVE_TIME
+from xecgnn.schema import prediction_of
 from xecgnn.simulation.constants import Constants
 from xecgnn.table import Table, number
 
@@ -75,10 +76,10 @@ class InpaintingResiduals:
         for index, face in enumerate(detector.faces.values()):
             self._face[face.sensor_ids] = index
 
-    def add(self, events: Reconstruction) -> None:
-        """Add the masked sensors of a batch."""
+    def add(self, events: Events) -> None:
+        """Add the masked sensors of some events, as `reconstructions` gives them."""
         visible, timed = events.npho_valid & ~events.masked, events.time_valid & ~events.masked
-        near = self.baselines(events.npho, events.time, visible, timed, events.masked)
+        near = self.baselines(events.npho, events.relative_time, visible, timed, events.masked)
         self.events, self.masked = self.events + len(events.masked), self.masked + int(events.masked.sum())
         known = events.masked & np.isfinite(near.mean)
         true, sensor = events.npho[known].astype(float), np.nonzero(known)[1]
@@ -86,17 +87,17 @@ class InpaintingResiduals:
         variance = true.clip(min=0) * self._variance[sensor]
         bright = true >= self.npho_threshold
         light = tuple(groups[:, bright])
-        for method, values in zip(METHODS, (events.predicted_npho, near.solid_angle, near.mean), strict=True):
+        for method, values in zip(METHODS, (events.pred_npho, near.solid_angle, near.mean), strict=True):
             r = values[known] - true
             self.residuals[NPHO, method].add(tuple(groups), r)
             self.residuals[RELATIVE, method].add(light, 100 * r[bright] / true[bright])
         np.add.at(self.variance[NPHO], tuple(groups), variance)
         np.add.at(self.variance[RELATIVE], light, 1e4 * variance[bright] / true[bright] ** 2)
-        if events.predicted_time is not None:
+        if prediction_of(RELATIVE_TIME) in events:
             known = events.time_valid & np.isfinite(near.time)
             timed_groups = tuple(groups[:, known[np.isfinite(near.mean)]])
-            for method, values in ((NETWORK, events.predicted_time), ("neighbours", near.time)):
-                off = 1e9 * (values[known] - events.time[known].astype(float))
+            for method, values in ((NETWORK, events.pred_relative_time), ("neighbours", near.time)):
+                off = 1e9 * (values[known] - events.relative_time[known].astype(float))
                 self.residuals[TIME, method].add(timed_groups, off)
 
     def number(self, quantity: str, face: Any = ALL, part: Any = ALL) -> int:

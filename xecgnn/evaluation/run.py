@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,8 +26,8 @@ BASELINE_EVENTS = 20_000  # training events that the baselines are fitted to
 
 def evaluate_run(
     model: XECModel,
-    training: Iterable[Any],
-    events: Iterable[Any],
+    training: Iterable[Readings],
+    events: Iterable[Readings],
     run: EvaluatedRun,
     config: EvaluationConfig | None = None,
 ) -> list[Path]:
@@ -81,7 +80,7 @@ def _remove_earlier(run: EvaluatedRun) -> None:
 
 
 def fit_on_batches(
-    tasks: Mapping[str, Task], summarize: LightSummary, batches: Iterable[Any], max_events: int = BASELINE_EVENTS
+    tasks: Mapping[str, Task], summarize: LightSummary, batches: Iterable[Readings], max_events: int = BASELINE_EVENTS
 ) -> dict[str, dict[str, Baseline]]:
     """Baselines of all tasks, fitted to about `max_events` events of a stream of batches."""
     lights, targets, events = [], [], 0

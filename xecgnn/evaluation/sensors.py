@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from xecgnn.data.batch import Readings
+from xecgnn.data.events import Events
 from xecgnn.evaluation.artifacts import artifact, make
 from xecgnn.evaluation.display.reconstruction import reconstruction_pages
 from xecgnn.evaluation.inpainting import InpaintingResiduals
 from xecgnn.evaluation.pages.inpainting import inpainting_pages
 from xecgnn.evaluation.pages.page import Content
-from xecgnn.evaluation.reconstruction import Reconstruction, reconstructions
+from xecgnn.evaluation.reconstruction import reconstructions
+from xecgnn.models.masked import ReconstructionNetwork
 from xecgnn.nn.masking import Masker
 
 __all__ = ["evaluate_inpainting"]
@@ -24,13 +27,13 @@ class PredictedSensors(NamedTuple):
 
     run_name: str
     residuals: InpaintingResiduals
-    examples: list[Reconstruction]
+    examples: list[Events]
 
 
 def evaluate_inpainting(
-    model: Any,
+    model: ReconstructionNetwork,
     masker: Masker,
-    loader: Iterable[Any],
+    loader: Iterable[Readings],
     folder: Path,
     run_name: str,
     *,
@@ -46,8 +49,8 @@ def evaluate_inpainting(
     found = PredictedSensors(run_name, InpaintingResiduals(model.detector, threshold), [])
     for events in reconstructions(model, masker, loader, seed, max_events):
         found.residuals.add(events)
-        if left := EXAMPLES - sum(len(part.npho) for part in found.examples):
-            found.examples.append(events.first(left))
+        if left := EXAMPLES - sum(map(len, found.examples)):
+            found.examples.append(events[:left])
     return found.residuals.table(), make(found, folder)
 
 

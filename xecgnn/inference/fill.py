@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def fill_file(config: FillConfig) -> Path:
         log.warning("%s: left out, as no flat arrays of numbers: %s", config.input, ", ".join(left_out))
     fill, on_gpu = _Fill(model.to(device), dead, reader, copied), device.type == "cuda"
 
-    def apply(stream: Iterator[Events]) -> Iterator[Events]:
+    def apply(stream: Iterator[Events]) -> Generator[Events]:
         return in_batches(fill, stream, config.batch, on_gpu)
 
     model_hash = file_hash(config.checkpoint)

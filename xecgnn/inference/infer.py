@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.events import Events
-from xecgnn.data.files import OPTIONAL, common_columns, scan_files
+from xecgnn.data.files import common_columns, scan_files
 from xecgnn.data.parts import stored_events
 from xecgnn.data.reader import TreeReader
 from xecgnn.data.writer import write_csv
@@ -44,13 +44,13 @@ def predict_files(config: InferConfig) -> Path:
     log.info("%s: %s, %s", config.onnx, ", ".join(predictor.output_names), predictor.provider)
     reader = _reader_config(config, predictor)
     scans = scan_files(config.input, FEATURES, reader, predictor.num_sensors)
-    truth = common_columns(scans, OPTIONAL)
+    truth = common_columns(scans, SCHEMA.names("truth", "identifier"))
     scans = scan_files([scan.path for scan in scans], (*FEATURES, *truth), reader, predictor.num_sensors)
     _check_copied(config.copy_branches, [scan.path for scan in scans], reader)
     read = tuple(dict.fromkeys((*FEATURES, *truth, *config.copy_branches)))
     first = [name for name in IDENTIFIERS if name in truth]
 
-    def apply(stream: Iterator[Events]) -> Iterator[Events]:
+    def apply(stream: Iterator[Events]) -> Generator[Events]:
         for events in predict(predictor, stream, config.batch):
             predicted = [name for name in events.fields if name not in read]
             names = dict.fromkeys((*first, *predicted, *read))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import cast
 
 import numpy as np
@@ -19,7 +19,7 @@ from xecgnn.tasks.task import Task
 __all__ = ["predict", "predicted_tasks"]
 
 
-def predict(predictor: Predictor, events: Iterable[Events], batch: int | None = None) -> Iterator[Events]:
+def predict(predictor: Predictor, events: Iterable[Events], batch: int | None = None) -> Generator[Events]:
     """Add predictions to events: columns pred_<truth> and, where the network predicts them, sigma_<truth>.
 
     Nothing is kept: of a stream of events only those of a few batches are in memory. An event without any valid npho is

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["CheckpointPredictor", "Predictor", "load_predictor"]
+if TYPE_CHECKING:
+    from xecgnn.models.xec import XECModel
+
+__all__ = ["CheckpointPredictor", "ModelPredictor", "Predictor", "load_predictor"]
 
 Array = NDArray[np.float32]
 
@@ -37,19 +40,16 @@ class Predictor(Protocol):
         """Readings (B, S), times in s -> name: (B, width) in rad, GeV, s, cm."""
 
 
-class CheckpointPredictor(Predictor):
-    """The network of a checkpoint of `xecgnn-train`, run by PyTorch, on the GPU where there is one."""
+class ModelPredictor(Predictor):
+    """A network in memory, run by PyTorch on the device where it is; it is put into the state of evaluation."""
 
-    def __init__(self, path: str | Path) -> None:
-        from xecgnn.export.metadata import describe
+    def __init__(self, model: XECModel) -> None:
         from xecgnn.export.raw_model import RawModel
-        from xecgnn.training.checkpoint import KEY, load_model, read_checkpoint
 
-        model = load_model(path)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.raw = RawModel(model).to(self.device).eval()
+        self.raw = RawModel(model).eval()
+        self.device = next(model.parameters()).device
         self.output_names = self.raw.output_names
-        self.metadata = describe(self.raw, model, read_checkpoint(path)[KEY])
+        self.metadata = {}
         self.provider = f"PyTorch on {self.device}"
         self.on_gpu = self.device.type == "cuda"
         self.num_sensors = self.raw.detector.num_sensors
@@ -59,6 +59,18 @@ class CheckpointPredictor(Predictor):
         with torch.inference_mode():
             outputs = [values.float().cpu().numpy() for values in self.raw(*inputs)]
         return dict(zip(self.output_names, outputs, strict=True))
+
+
+class CheckpointPredictor(ModelPredictor):
+    """The network of a checkpoint of `xecgnn-train`, on the GPU where there is one."""
+
+    def __init__(self, path: str | Path) -> None:
+        from xecgnn.export.metadata import describe
+        from xecgnn.training.checkpoint import KEY, load_model, read_checkpoint
+
+        model = load_model(path).to("cuda" if torch.cuda.is_available() else "cpu")
+        super().__init__(model)
+        self.metadata = describe(self.raw, model, read_checkpoint(path)[KEY])
 
 
 def load_predictor(path: str | Path, one_thread: bool = False) -> Predictor:

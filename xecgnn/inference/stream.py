@@ -62,7 +62,7 @@ class Job:
     files: Sequence[FileScan]
     config: ReaderConfig
     columns: Sequence[str]
-    apply: Callable[[Iterator[Events]], Iterator[Events]]
+    apply: Callable[[Iterator[Events]], Generator[Events]]
     depends_on: Mapping[str, str] = field(default_factory=dict)
     schema: Schema = field(default_factory=lambda: SCHEMA)
 
@@ -99,8 +99,9 @@ def run_job(
             # Read ahead through all parts: a part ends while the next one is on its way.
             with bar, closing(ahead(_read(job, todo), BLOCKS_AHEAD)) as blocks:
                 for part, some in groupby(blocks, key=lambda block: block[0]):
-                    with parts.write(part) as writer:
-                        for events in job.apply(events for _, events in some):
+                    read = (events for _, events in some)
+                    with parts.write(part) as writer, closing(job.apply(read)) as results:
+                        for events in results:
                             writer.write(events)
                             bar.update(len(events))
         except KeyboardInterrupt:
@@ -116,7 +117,7 @@ def run_job(
 
 def in_batches(
     function: Callable[[Events], Events], events: Iterable[Events], size: int | None, on_gpu: bool
-) -> Iterator[Events]:
+) -> Generator[Events]:
     """`function` of the events in batches, in their order, while others are read and written.
 
     Args:

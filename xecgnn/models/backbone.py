@@ -65,7 +65,7 @@ class Backbone(nn.Module):
             visible: (B, S) bool by sensor id, False = hidden from the network (masked); None: nothing is hidden.
 
         Raises:
-            ValueError: another number of sensors.
+            ValueError: another number of sensors, or a graph that lacks a relation.
         """
         x, edges = self._opened(batch)
         npho_valid, time_valid = self.normalizer.validity(x)
@@ -91,6 +91,10 @@ class Backbone(nn.Module):
     def _opened(self, batch: Batch) -> tuple[Tensor, Edges]:
         if isinstance(batch, Readings) and self.execution == "graph":
             batch = self.spec.batch(batch)
+        if not isinstance(batch, Readings):  # HeteroConv skips what has no edges without a word
+            missing = [edge for edge in self.spec.relations if edge not in batch.edge_types]
+            if missing:
+                raise ValueError(f"the graph has no edges {missing[0]}; `backbone.spec.batch` makes one that has")
         x, sensors = self.readings(batch), self.spec.detector.num_sensors
         if not torch.compiler.is_compiling() and x.shape[1:] != (sensors, 2):
             raise ValueError(f"expected readings (events, {sensors}, 2), found {tuple(x.shape)}")

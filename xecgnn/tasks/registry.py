@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from xecgnn.config import TrainConfig
-from xecgnn.names import TARGETS
+from xecgnn.names import SCHEMA, TARGETS
 from xecgnn.registry import Registry
+from xecgnn.schema import Column
 from xecgnn.tasks.config import TasksConfig
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Tasks(Registry["type[Task]"]):
             add(task).name = name
             if self._modules[name] != OURS.get(name):
                 TARGETS[name] = task.branch
+                if task.branch not in SCHEMA:
+                    SCHEMA.declare(Column(task.branch, "truth", "float32", task.width))
                 field: Any = Field(default_factory=task.settings, description=(task.__doc__ or name).split("\n")[0])
                 field.annotation = task.settings
                 TasksConfig.model_fields[name] = field

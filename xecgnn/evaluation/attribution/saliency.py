@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from xecgnn.data.batch import Readings
 from xecgnn.detector import Detector
 from xecgnn.evaluation.attribution.gradients import STEPS, Attribution
 from xecgnn.models.xec import XECModel
@@ -59,7 +60,7 @@ class Saliency(NamedTuple):
             raise ValueError(f"{path}: not a file of saliencies ({type(error).__name__})") from None
 
 
-def compute_saliency(model: XECModel, batches: Iterable[Any], max_events: int, steps: int = STEPS) -> Saliency:
+def compute_saliency(model: XECModel, batches: Iterable[Readings], max_events: int, steps: int = STEPS) -> Saliency:
     """Average over validation events; the model stays as it is.
 
     Args:
@@ -118,7 +119,7 @@ def event_saliency(model: XECModel, x: Tensor, steps: int = STEPS) -> dict[str, 
 
 
 def _pieces(
-    network: Attribution, detector: Detector, batches: Iterable[Any], left: int
+    network: Attribution, detector: Detector, batches: Iterable[Readings], left: int
 ) -> Iterator[tuple[Tensor, Array, Array]]:
     """The first `left` events: readings (B, S, 2), 1 in the bin of a sensor's distance (B, S, D), angles (B, 2) deg.
 

@@ -11,15 +11,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
+from xecgnn.data.events import Events
 from xecgnn.detector import Detector
 from xecgnn.evaluation.display.layers import event_layers, valid_readings
 from xecgnn.evaluation.display.plane import HOLLOW, draw_sensors
 from xecgnn.evaluation.pages.page import RED
-from xecgnn.evaluation.reconstruction import Reconstruction
+from xecgnn.names import IDENTIFIERS, RELATIVE_TIME
+from xecgnn.schema import prediction_of
 
 __all__ = ["MASKED", "draw_reconstruction", "reconstruction_pages"]
 
 MASKED = RED  # in neither colour map
+PREDICTED_TIME = prediction_of(RELATIVE_TIME)
 PANELS = ("truth", "visible to the network", "reconstructed")
 
 
@@ -69,15 +72,13 @@ def draw_reconstruction(
 
 
 def reconstruction_pages(
-    detector: Detector, events: Iterable[Reconstruction], npho_threshold: float, run_name: str
+    detector: Detector, parts: Iterable[Events], npho_threshold: float, run_name: str
 ) -> Iterator[Figure]:
-    """A page per event of some batches. Times are shown where the network would use them: from `npho_threshold` on."""
-    for batch in events:
-        for i in range(len(batch.npho)):
-            time, predicted = np.where(batch.time_valid[i], batch.time[i], np.nan), None
-            if batch.predicted_time is not None:
-                bright = batch.predicted_npho[i] >= npho_threshold
-                predicted = np.where(bright, batch.predicted_time[i], np.nan)
-            title = ", ".join([run_name, *(f"{name} {values[i]}" for name, values in batch.identifiers.items())])
-            arrays = batch.npho[i], time, batch.masked[i], batch.predicted_npho[i], predicted
+    """A page per event of what `reconstructions` gives; times where a network would use them: from the threshold on."""
+    for events in parts:
+        times, predicts_time = np.where(events.time_valid, events.relative_time, np.nan), PREDICTED_TIME in events
+        for i, bright in enumerate(events.pred_npho >= npho_threshold):
+            predicted = np.where(bright, events[PREDICTED_TIME][i], np.nan) if predicts_time else None
+            title = ", ".join([run_name, *(f"{name} {events[name][i]}" for name in IDENTIFIERS if name in events)])
+            arrays = events.npho[i], times[i], events.masked[i], events.pred_npho[i], predicted
             yield draw_reconstruction(detector, *arrays, title=title)
