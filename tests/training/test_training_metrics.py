@@ -113,6 +113,7 @@ def test_the_report_shows_all_and_links_only_what_is_there(example: Path) -> Non
     assert "gpu_peak_mb" not in report  # columns without any value
 
 
+@pytest.mark.drawn
 def test_the_report_of_a_run(tmp_path: Path) -> None:
     run = tmp_path / "a run"
     run_epochs(MetricsTracker(run / "metrics"), range(2), val_loss=0.5)
@@ -268,6 +269,7 @@ def test_memory_of_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert measure.end_epoch(nn.Linear(1, 1)).gpu_peak_mb is None  # a model that is not on it
 
 
+@pytest.mark.drawn
 def test_mistakes_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     measure = MetricsTracker(tmp_path)
     with pytest.raises(ValueError, match="call start_epoch first"):

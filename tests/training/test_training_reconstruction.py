@@ -17,6 +17,7 @@ from xecgnn.cli.report import main as report
 from xecgnn.config import InpaintConfig, PretrainConfig, load_config
 from xecgnn.data import Events, Readings, write
 from xecgnn.detector import Detector
+from xecgnn.evaluation.artifacts import make
 from xecgnn.evaluation.reconstruction import reconstructions
 from xecgnn.names import INVALID_VALUE
 from xecgnn.nn.masking import Masker, MaskingConfig
@@ -54,7 +55,9 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory, mini_files: Path) -> Pa
     folder = tmp_path_factory.mktemp("pretrained")
     files = ["--train_path", str(mini_files / "data/train"), "--val_path", str(mini_files / "data/val")]
     options = ["--epochs", "1", "--run_name", "pre", "--checkpoint.artifacts_dir", str(folder)]
-    pretrain.main(["pretrain.yaml", *SMALL, *files, *options])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xecgnn.evaluation.sensors.make", make)  # with its pictures
+        pretrain.main(["pretrain.yaml", *SMALL, *files, *options])
     return folder / "pre" / "checkpoint_best.pth"
 
 
@@ -72,6 +75,7 @@ def objectives(mini: Detector) -> list[ReconstructionObjective]:
     return [objective_of(load_config(name, NETWORK, cls), mini) for name, cls in kinds]
 
 
+@pytest.mark.drawn
 def test_a_pretraining_leaves_its_artifacts(
     workplace: Path, pretrained: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -47,6 +47,7 @@ def weights(path: str, key: str = "state_dict") -> dict[str, torch.Tensor]:
     return torch.load(path, weights_only=True)[key]
 
 
+@pytest.mark.drawn
 def test_a_run_leaves_its_artifacts(
     workplace: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +135,7 @@ def store(folder: Path) -> str:
     return f"sqlite:///{folder}/tracking.db"
 
 
+@pytest.mark.drawn
 def test_mlflow_has_the_metrics_of_the_seeds(workplace: Path) -> None:
     import mlflow
 
