@@ -33,6 +33,10 @@ class Linear(nn.Module):
         self.weight = nn.Parameter(torch.randn(3, 2, detector.num_sensors) / 1000)
         self.weight.data[1] = 0.05  # adds up to more than a turn
 
+    @property
+    def normalizer(self):
+        return self.backbone.normalizer
+
     def task(self, name):
         return self.tasks[name]
 
