@@ -1,7 +1,7 @@
 """Are the numbers still the same? Small runs of every kind on mini, stored by two states of the code, compared.
 
 Usage: python benchmarks/golden.py store FOLDER
-       python benchmarks/golden.py compare BEFORE AFTER [--renamed old=new ...]
+       python benchmarks/golden.py compare BEFORE AFTER
 
 `store` simulates events and goes through the commands: training with all tasks (20 steps), pretraining, inpainting,
 export, inference, filling. It keeps weights, losses, predictions, tables, the order of the events of three epochs, and
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,23 @@ SMALL += ["--training.optimizer", "adamw", "--training.lr", "1e-4", "--model.dep
 SMALL += ["--data.batch_size", "32", "--logging.mlflow", "false", "--logging.tensorboard", "false"]
 SMALL += ["--data.train_path", "train_0.root", "train_1.root", "--data.val_path", "val.root", "--data.num_workers", "0"]
 TASKS = [f"--tasks.{name}.enabled=true" for name in ("energy", "timing", "uvwFI", "angleVec", "n_gamma")]
+# Names of weights before the graph became the definition -> after it.
+LEVEL = r"(backbone\.encoder\..*)<"
+RENAMED = (
+    (r"^(.*objective\.model\.|)encoder\.", r"\1backbone.encoder."),
+    (r"^(.*objective\.model\.|)fusion\.", r"\1backbone.fusion."),
+    (r"backbone\.encoder\.normalizer\.", "backbone.normalizer."),
+    (LEVEL + r"(\w+_[12])___lattice___\2>", r"\1<\2___window___\2>"),
+    (LEVEL + r"(\w+?)___lattice___(\w+?_1)>", r"\1<\2___stem___\3>"),
+    (LEVEL + r"(\w+?)___lattice___(\w+?_2)>", r"\1<\2___down___\3>"),
+    (r"decoder\.lattice\.(.*)<(\w+?)___lattice___(\w+?)>", r"decoder.blocks.lattice.\1<\2_patch___window___\3_patch>"),
+    (r"decoder\.hex\.layers", "decoder.blocks.hex.layers"),
+    (r"decoder\.(lattice|hex)_head\.", r"decoder.heads.\1."),
+    (r"(lattice|hex)_local\.", r"local.\1."),
+    (r"local\.lattice\.(.*)<(\w+?)___lattice___(\w+?)>", r"local.lattice.\1<\2___around___\3>"),
+    (r"(lattice|hex)_global\.", r"\1_token."),
+    (r"(^|model\.)(lattice|hex)_head\.", r"\1heads.\2."),
+)
 TIMED = ("sec", "mb", "samples", "batches")  # columns of a run's table that are never the same
 
 
@@ -84,7 +102,14 @@ def onnx_outputs() -> dict[str, np.ndarray]:
     return dict(zip(names, session.run(names, feed), strict=True))
 
 
-def numbers(folder: Path, renamed: dict[str, str]) -> Iterator[tuple[str, np.ndarray]]:
+def renamed(name: str) -> str:
+    """The present name of a weight."""
+    for pattern, new in RENAMED:
+        name = re.sub(pattern, new, name)
+    return name
+
+
+def numbers(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
     """All that was stored, by name."""
     import torch
     import uproot
@@ -94,9 +119,8 @@ def numbers(folder: Path, renamed: dict[str, str]) -> Iterator[tuple[str, np.nda
         if path.suffix == ".pth" and "best" in path.name:
             state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
             for key, value in state.items():
-                for old, new in renamed.items():
-                    key = key.replace(old, new)
-                yield f"{name}: {key}", np.asarray(value)
+                if key.startswith("objective.model."):
+                    yield f"{name}: {renamed(key)}", np.asarray(value)
         elif path.suffix == ".root" and path.name != "events.root":
             with uproot.open(path) as file:
                 for key, values in file["tree"].arrays(library="np").items():
@@ -115,9 +139,9 @@ def numbers(folder: Path, renamed: dict[str, str]) -> Iterator[tuple[str, np.nda
             yield from ((f"{name}: {key}", values) for key, values in np.load(path).items())
 
 
-def compare(before: Path, after: Path, renamed: dict[str, str]) -> int:
+def compare(before: Path, after: Path) -> int:
     """Print the differences; their number."""
-    old, new, found = dict(numbers(before, renamed)), dict(numbers(after, {})), 0
+    old, new, found = dict(numbers(before)), dict(numbers(after)), 0
     for name in dict.fromkeys([*old, *new]):
         if name not in old or name not in new:
             print(f"only in {after if name in new else before}: {name}")
@@ -141,7 +165,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("store", "compare"))
     parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("--renamed", nargs="*", default=[], help="old=new parts of the names of weights")
     options = parser.parse_args()
     if options.action == "store":
         import os
@@ -150,7 +173,7 @@ def main() -> None:
         os.chdir(options.folders[0])
         store()
     else:
-        raise SystemExit(compare(*options.folders, dict(pair.split("=") for pair in options.renamed)) > 0)
+        raise SystemExit(compare(*options.folders) > 0)
 
 
 if __name__ == "__main__":
