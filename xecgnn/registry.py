@@ -1,4 +1,4 @@
-"""Things that settings name: tasks, networks, kinds of run, layouts, pictures; ours and those of plugins."""
+"""Things that settings name: tasks and networks; ours and those of plugins."""
 
 from __future__ import annotations
 

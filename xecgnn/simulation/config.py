@@ -12,7 +12,7 @@ from xecgnn.settings import Settings
 
 __all__ = ["MAX_SEED", "Sample", "SimulationConfig"]
 
-MAX_SEED = 2**31 - 1  # the seed is the run number, an int32
+MAX_SEED = 2**31 - 1  # the seed is the run number, which other programs read as an int32
 Sample = Literal["uniform", "signal"]
 
 
