@@ -44,6 +44,13 @@ RENAMED = (
     (r"local\.lattice\.(.*)<(\w+?)___lattice___(\w+?)>", r"local.lattice.\1<\2___around___\3>"),
     (r"(lattice|hex)_global\.", r"\1_token."),
     (r"(^|model\.)(lattice|hex)_head\.", r"\1heads.\2."),
+    # Names before a layout became a class -> after it.
+    (r"encoder\.(lattice|hex)\.(layers)", r"encoder.\1.stack.\2"),
+    (r"encoder\.light_weights\.(lattice|hex)\.", r"encoder.\1.light."),
+    (r"encoder\.hex_projection\.", r"encoder.hex.projection."),
+    (r"decoder\.grid\.linear\.", "decoder.context.lattice."),
+    (r"decoder\.hex_linear\.", "decoder.context.hex."),
+    (r"(^|model\.)(lattice|hex)_token\.(linear\.)?", r"\1context.\2."),
 )
 TIMED = ("sec", "mb", "samples", "batches")  # columns of a run's table that are never the same
 

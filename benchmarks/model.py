@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from xecgnn import load_detector
 from xecgnn.data import Readings
-from xecgnn.models import ModelConfig, XECModel
-from xecgnn.nn import LatticeConv, LatticeEncoder, NormalizationConfig, Table, Topology
+from xecgnn.models import LatticeLayout, ModelConfig, XECModel
+from xecgnn.nn import LatticeConv, NormalizationConfig, Table, Topology
 from xecgnn.nn.face_encoder import Edges
 
 BATCH, MESSAGE_BATCH = 32, 4
@@ -128,8 +128,9 @@ def benchmark_model(detector, dim: int, seconds: float) -> None:
 
 def benchmark_stack(detector, dim: int, seconds: float) -> None:
     shape, width = detector.faces["inner"].shape, dim // 32
-    backbone = XECModel(detector, ModelConfig(encoder_dim=dim), NormalizationConfig(), TASKS).backbone
-    ours, edges = LatticeEncoder(backbone.spec.nodes, ["inner"], width, (2, 3)), Edges(dict(backbone.tables.items()))
+    config = ModelConfig(encoder_dim=dim)
+    backbone = XECModel(detector, config, NormalizationConfig(), TASKS).backbone
+    ours, edges = LatticeLayout(["inner"], backbone.spec, config).stack, Edges(dict(backbone.tables.items()))
     flat = {"inner": torch.randn(BATCH * shape[0] * shape[1], 2)}
     bare, image = BareStack(width), flat["inner"].view(BATCH, *shape, 2).permute(0, 3, 1, 2)
     bare.to(memory_format=torch.channels_last)

@@ -1,4 +1,5 @@
-"""The examples of extensions run through the commands, all in one training: detector, network, task and picture."""
+"""The examples of extensions run through the commands: detector, network, task and picture in one training, then the
+layout in one with our network."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from xecgnn.cli.simulate import main as simulate
 from xecgnn.cli.train import main as train
 from xecgnn.config import TrainConfig
 from xecgnn.evaluation.artifacts import ARTIFACTS
+from xecgnn.models.encoder import LAYOUTS
 from xecgnn.models.network import NETWORKS
 from xecgnn.names import TARGETS
 from xecgnn.tasks.config import TasksConfig
@@ -40,7 +42,7 @@ TRAIN = [
 def nothing_registered() -> Iterator[None]:
     """What plugins register is gone afterwards: for the tests that follow in this process there are none."""
     kept = [TARGETS, ARTIFACTS, plugins._loaded, TasksConfig.model_fields]
-    kept += [entries for registry in (TASKS, NETWORKS) for entries in (registry._modules, registry._entries)]
+    kept += [entries for registry in (TASKS, NETWORKS, LAYOUTS) for entries in (registry._modules, registry._entries)]
     before = [dict(entries) for entries in kept]
     yield
     for entries, old in zip(kept, before, strict=True):
@@ -119,3 +121,23 @@ def test_another_file_is_refused(
     monkeypatch.setattr(plugins, "_loaded", {})
     with pytest.raises(ValueError, match="made with the plugin"):
         xecgnn.load_model(run / "checkpoint_best.pth")
+
+
+def test_a_layout_trains_goes_on_and_leaves(mini_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(EXAMPLES / "layout.py", tmp_path)
+    plugin, data = ["--plugins", "layout.py"], str(mini_files / "data/val/a.root")
+    small = ["--model.encoder_dim", "128", "--model.hex_dim", "8", "--model.depths", "[1,1]", "--model.hex_depth", "1"]
+    layouts = ["--model.layouts", "top=together", "--model.layouts", "us=together"]
+    options = ["angle.yaml", "--detector", "mini", "--train_path", data, "--val_path", data, "--batch", "32", *small]
+    with nothing_registered():
+        train([*options, *layouts, "--epochs", "1", "--run_name", "own", *plugin, *QUIET])
+        resume = ["--resume_from", "artifacts/own/checkpoint_last.pth"]
+        train([*options, *layouts, "--epochs", "2", *resume, *plugin, *QUIET])
+        best = "artifacts/own/checkpoint_best.pth"
+        assert "together" in xecgnn.load_model(best).backbone.encoder
+        export([best, "--output", "own.onnx", "--events", "8", *plugin])
+        for number, model in enumerate((best, "own.onnx")):
+            infer(["--onnx", model, "--input", data, "--output", f"{number}.root", *plugin])
+    first, second = (uproot.open(f"{n}.root")["tree"]["pred_emiAng"].array(library="np") for n in range(2))
+    assert first == pytest.approx(second, rel=1e-3, abs=1e-4)

@@ -11,7 +11,7 @@ from xecgnn.data import Readings
 from xecgnn.models import DecoderConfig, MaskedAutoencoder, ModelConfig
 from xecgnn.models.autoencoder import PATCH
 from xecgnn.models.encoder_graph import EncoderGraph
-from xecgnn.models.readout import SensorReadout, TokenGrid
+from xecgnn.models.readout import SensorReadout, TokenContext
 from xecgnn.nn import Masker, MaskingConfig, NormalizationConfig
 
 BATCH = 3
@@ -120,11 +120,11 @@ def test_patch_outputs_go_to_their_nodes(request, name):
 
 
 def test_token_grid_is_interpolation_of_the_cells():
-    grid = TokenGrid(64, 5, {"a": (9, 6), "b": (3, 2)})
+    grid = TokenContext(64, 5, {"a": (9, 6), "b": (3, 2)})
     tokens = {"a": torch.randn(2, 64), "b": torch.randn(2, 64)}
     for node, out in grid(tokens).items():
-        cells = grid.linear(tokens[node].view(2, 4, 4, 4)).permute(0, 3, 1, 2)
-        expected = F.interpolate(cells, grid.maps[node].grid, mode="bilinear").permute(0, 2, 3, 1).flatten(0, 2)
+        cells = grid.lattice(tokens[node].view(2, 4, 4, 4)).permute(0, 3, 1, 2)
+        expected = F.interpolate(cells, grid.maps[node].grid, mode="bilinear").permute(0, 2, 3, 1).flatten(1, 2)
         assert torch.allclose(out, expected, atol=1e-6)
 
 
@@ -137,6 +137,7 @@ def test_readout_of_sensors_of_unequal_size(request, name, mode):
     shapes, face = spec.lattices, detector.faces["outer"]
     torch.manual_seed(0)
     maps = {node: torch.randn(2 * rows * cols, 3) for node, (rows, cols) in shapes.items()}
+    maps |= {face: torch.randn(2 * spec.nodes[face], 3) for face in spec.hexes}
     out = SensorReadout(spec)(maps)
     assert torch.equal(out["inner"], maps["inner"])
     rows, cols = shapes["outer_0"]

@@ -123,7 +123,7 @@ def test_hidden_sensors_influence_nothing(mini, mode, pooling):
 def test_masked_face_is_the_face_on_its_visible_subgraph(mini):
     """All layers of a face on the graph without hidden nodes = the dense execution with a mask."""
     backbone = build(mini).double().backbone
-    encoder, relations = backbone.encoder.lattice, backbone.spec.relations
+    encoder, relations = backbone.encoder["lattice"].stack, backbone.spec.relations
     visible = torch.zeros(12, 8)
     visible[:5, :4] = 1  # a corner: hidden nodes remain at every level
     visible = visible.view(-1, 1).double()
@@ -133,7 +133,7 @@ def test_masked_face_is_the_face_on_its_visible_subgraph(mini):
     mask[0, mini.faces["inner"].sensor_ids] = visible.flatten() > 0
     inputs = backbone.inputs(Readings(values), mask)
     levels = {node: inputs.visible[node] for node in ("inner", "inner_1", "inner_2")}
-    features = encoder({node: inputs.nodes[node] for node in encoder.inputs}, inputs.edges, inputs.visible)
+    features = encoder({node: inputs.nodes[node] for node in backbone.spec.lattices}, inputs.edges, inputs.visible)
     shown = {node: levels[node].flatten() > 0 for node in levels}
     assert not shown["inner_2"].all()
 

@@ -25,20 +25,19 @@ def block(request, mini):
     return randomised(Block(HexConv(DIM), DIM)), Topology.neighbors(mini.faces["top"].neighbors)
 
 
-def test_grn_is_the_papers_formula_per_event():
-    grn = randomised(GRN(DIM))
-    x = torch.randn(3, NODES, DIM, dtype=torch.float64)
+def formula(grn: GRN, x: torch.Tensor, visible: torch.Tensor | None = None) -> torch.Tensor:
+    """Of the paper, per event."""
+    x = (x if visible is None else x * visible).view(-1, NODES, x.size(-1))
     norm = x.square().sum(1, keepdim=True).sqrt()
-    expected = grn.weight * (x * norm / (norm.mean(-1, keepdim=True) + 1e-6)) + grn.bias + x
-    assert torch.allclose(grn(x.flatten(0, 1), NODES).view_as(x), expected, atol=1e-12)
+    return (grn.weight * (x * norm / (norm.mean(-1, keepdim=True) + 1e-6)) + grn.bias + x).flatten(0, 1)
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_projected_grn_is_the_linear_layer_behind_it(masked: bool):
+def test_grn_is_the_papers_formula_with_the_linear_layer_behind_it(masked: bool):
     grn, linear = randomised(GRN(DIM)), randomised(nn.Linear(DIM, 5))
     x = torch.randn(3 * NODES, DIM, dtype=torch.float64)
     visible = (torch.rand(3 * NODES, 1) < 0.6).double() if masked else None
-    assert torch.allclose(grn.project(x, linear, NODES, visible), linear(grn(x, NODES, visible)), atol=1e-12)
+    assert torch.allclose(grn(x, linear, NODES, visible), linear(formula(grn, x, visible)), atol=1e-12)
 
 
 class Projected(nn.Module):
@@ -49,7 +48,7 @@ class Projected(nn.Module):
         self.grn, self.linear = GRN(4), nn.Linear(4, 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.grn.project(x, self.linear, 5)
+        return self.grn(x, self.linear, 5)
 
 
 def test_grn_gradient():
@@ -62,10 +61,8 @@ def test_grn_gradient():
 
     assert torch.autograd.gradcheck(call, (x, *module.parameters()))
     dead = torch.zeros(2 * 5, 4, dtype=torch.float64, requires_grad=True)
-    by_event = module.grn(dead, 5)
-    for out, parameters in ((module(dead), module.parameters()), (by_event, module.grn.parameters())):
-        slopes = torch.autograd.grad(out.sum(), [dead, *parameters])
-        assert all(slope.isfinite().all() for slope in slopes)
+    slopes = torch.autograd.grad(module(dead).sum(), [dead, *module.parameters()])
+    assert all(slope.isfinite().all() for slope in slopes)
 
 
 def test_grn_keeps_the_type_of_autocast():
@@ -73,12 +70,12 @@ def test_grn_keeps_the_type_of_autocast():
     linear, grn, last = nn.Linear(DIM, DIM), GRN(DIM), nn.Linear(DIM, DIM)
     with torch.autocast("cpu", torch.bfloat16):
         h = linear(x)
-        out, projected = grn(h, NODES), grn.project(h, last, NODES)
-    assert out.dtype == projected.dtype == torch.bfloat16
-    (out.sum() + projected.sum()).backward()
+        out = grn(h, last, NODES)
+    assert out.dtype == torch.bfloat16
+    out.sum().backward()
     assert linear.weight.grad.isfinite().all()
     assert last.weight.grad.dtype == torch.float32
-    assert (projected.float() - last(grn(linear(x), NODES))).abs().max() < 0.05
+    assert (out.float() - last(formula(grn, linear(x)))).abs().max() < 0.05
 
 
 def test_block_does_not_see_other_events(block):

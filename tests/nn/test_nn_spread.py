@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from xecgnn.models import ModelConfig
-from xecgnn.models.encoder_graph import face_grids
+from xecgnn.models.layouts import face_grids
 from xecgnn.nn import Spread, Table, Topology
 
 BATCH = 2

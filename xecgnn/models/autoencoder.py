@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from xecgnn.detector import Detector
 from xecgnn.models.backbone import Batch
 from xecgnn.models.config import DecoderConfig, ModelConfig
+from xecgnn.models.encoder import Nodes
 from xecgnn.models.encoder_graph import EncoderGraph
 from xecgnn.models.masked import ReconstructionNetwork
-from xecgnn.models.readout import SensorReadout, TokenGrid
+from xecgnn.models.readout import SensorReadout, TokenContext
 from xecgnn.names import HEX, WINDOW
 from xecgnn.nn.block import Block
 from xecgnn.nn.config import NormalizationConfig
@@ -22,7 +23,6 @@ from xecgnn.nn.lattice_conv import LatticeConv
 
 __all__ = ["Decoder", "MaskedAutoencoder"]
 
-Nodes = dict[str, Tensor]  # by node type
 PATCH = 4  # a node of the decoder's lattices stands for PATCH x PATCH nodes
 
 
@@ -50,8 +50,7 @@ class Decoder(nn.Module):
         dim, outputs = config.decoder_dim, len(config.predict_channels)
         self.shapes, self.hexes = spec.lattices, spec.hexes
         self.patches = {node: spec.shapes[f"{node}_patch"] for node in self.shapes}
-        self.grid = TokenGrid(token_dim, dim, self.patches)
-        self.hex_linear = nn.Linear(token_dim, dim)
+        self.context = TokenContext(token_dim, dim, self.patches, self.hexes)
         lattice, hexagonal = FaceEncoder(spec.nodes), FaceEncoder(spec.nodes)
         self.blocks = nn.ModuleDict({"lattice": lattice, "hex": hexagonal})
         for _ in range(config.depth):
@@ -71,18 +70,11 @@ class Decoder(nn.Module):
 
     def forward(self, tokens: Nodes, edges: Edges) -> Nodes:
         """Tokens (B, D) by node type of the first level -> (B * N, C) by face."""
-        patches = {f"{node}_patch": self._place(node, x) for node, x in self.grid(tokens).items()}
-        patches = self.blocks["lattice"](patches, edges, {})
-        lattices = {node: self._nodes(node, self.heads["lattice"](patches[f"{node}_patch"])) for node in self.patches}
-        sensors = {node: self._place(node, self.hex_linear(tokens[node]).unsqueeze(1)) for node in self.hexes}
-        sensors = self.blocks["hex"](sensors, edges, {})
-        return self.readout(lattices) | {node: self.heads["hex"](x) for node, x in sensors.items()}
-
-    def _place(self, node: str, x: Tensor) -> Tensor:
-        """Adds the embedding (M, dim) of each node to x (B * M, dim), or to one vector per event (B, 1, dim)."""
-        embedding = self.embedding[node]
-        x = x if x.dim() == 3 else x.view(-1, *embedding.shape)
-        return (x + embedding).flatten(0, 1)
+        start = {node: (x + self.embedding[node]).flatten(0, 1) for node, x in self.context(tokens).items()}
+        patches = self.blocks["lattice"]({f"{node}_patch": start[node] for node in self.patches}, edges, {})
+        sensors = self.blocks["hex"]({node: start[node] for node in self.hexes}, edges, {})
+        nodes = {node: self._nodes(node, self.heads["lattice"](patches[f"{node}_patch"])) for node in self.patches}
+        return self.readout(nodes | {node: self.heads["hex"](x) for node, x in sensors.items()})
 
     def _nodes(self, node: str, x: Tensor) -> Tensor:
         """Outputs of the patches (B * rows * cols, 16 C) -> nodes of the lattice (B * H * W, C)."""

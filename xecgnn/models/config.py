@@ -16,6 +16,9 @@ class ModelConfig(Settings):
     """Sizes and variants of the network."""
 
     network: str = Field("xecgnn", description="name of the network: xecgnn, or one of a plugin")
+    layouts: dict[str, str] = Field(
+        {}, description="face -> layout in which it is read, in place of its own: lattice, hex, or one of a plugin"
+    )
     outer_mode: Literal["finegrid", "split"] = Field(
         "finegrid", description="a face with a dense block as one fine lattice, or as two lattices and two tokens"
     )

@@ -1,20 +1,21 @@
-"""From the normalised readings of each face to one token per face."""
+"""From the normalised readings of each face to one token per face, by a class for each layout: ours, or of a plugin."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from xecgnn.detector import Face
 from xecgnn.models.config import ModelConfig
-from xecgnn.models.encoder_graph import EncoderGraph
-from xecgnn.nn.face_encoder import GRID, Edges, HexEncoder, LatticeEncoder
-from xecgnn.nn.pooling import GridPool, LightWeights, MeanPool
+from xecgnn.nn.face_encoder import Edges, Nodes
+from xecgnn.registry import Registry
 
-__all__ = ["Encoder", "Inputs"]
+if TYPE_CHECKING:
+    from xecgnn.models.encoder_graph import EncoderGraph
 
-Nodes = dict[str, Tensor]  # by node type
+__all__ = ["LAYOUTS", "Encoder", "Inputs", "Layout", "Nodes"]
 
 
 class Inputs(NamedTuple):
@@ -25,8 +26,39 @@ class Inputs(NamedTuple):
     edges: Edges
 
 
-class Encoder(nn.Module):
-    """Face encoders and pooling; a lattice token is a 4 x 4 grid of D / 16 channels, row-major and channels last.
+class Layout(nn.Module):
+    """Encoder of all faces of a layout, which share its weights. A subclass gives `forward`, and `extend` for edges.
+
+    Args:
+        nodes: node types of the first levels that it reads.
+        spec: the graph of the network, with all relations.
+        config: sizes; a token has `encoder_dim` numbers.
+    """
+
+    def __init__(self, nodes: list[str], spec: EncoderGraph, config: ModelConfig) -> None:
+        super().__init__()
+        self.nodes = nodes
+
+    @classmethod
+    def extend(cls, spec: EncoderGraph, face: Face, config: ModelConfig) -> dict[str, tuple[str, ...]]:
+        """Adds to the graph, by `spec.add`, what the encoder needs of a face: relations, and node types of its own.
+
+        Returns:
+            Token name -> node types from its first level to its last. A first level is the face itself, whose nodes
+            are the sensors, or one that they are joined to by a relation `spread`.
+        """
+        return {face.name: (face.name,)}
+
+    def forward(self, inputs: Inputs) -> Nodes:
+        """Tokens (B, D) by node type of the first level."""
+        raise NotImplementedError
+
+
+LAYOUTS: Registry[type[Layout]] = Registry("layout", dict.fromkeys(("lattice", "hex"), "xecgnn.models.layouts"))
+
+
+class Encoder(nn.ModuleDict):
+    """The encoders of the layouts, by name.
 
     Args:
         spec: node types and tokens.
@@ -34,41 +66,12 @@ class Encoder(nn.Module):
     """
 
     def __init__(self, spec: EncoderGraph, config: ModelConfig) -> None:
-        super().__init__()
-        dim, lattices = config.encoder_dim, spec.lattices
-        self.tokens = spec.tokens
-        width = dim // (2 * GRID**2)
-        self.lattice = LatticeEncoder(spec.nodes, lattices, width, config.depths, config.drop_path_rate)
-        sizes = spec.hex_taps, config.hex_dim, config.hex_depth
-        self.hex = HexEncoder(spec.nodes, spec.hexes, *sizes, config.drop_path_rate)
-        self.pools, self.light_levels = nn.ModuleDict(), nn.ModuleDict()
-        for first, *_, last in (levels for levels in spec.tokens.values() if levels[0] in lattices):
-            self.pools[first] = GridPool(spec.shapes[last], config.token_pooling, (GRID, GRID))
-            # The light at the nodes of a last level: the average over its part of the first level.
-            self.light_levels[first] = GridPool(lattices[first], "average", spec.shapes[last])
-        self.pools.update({node: MeanPool(spec.nodes[node]) for node in spec.hexes})
-        self.light_weights = nn.ModuleDict()
-        if config.token_pooling == "light":
-            self.light_weights.update({"lattice": LightWeights(), "hex": LightWeights()})
-        self.hex_projection = nn.Sequential(nn.LayerNorm(config.hex_dim, eps=1e-6), nn.Linear(config.hex_dim, dim))
+        super().__init__({name: LAYOUTS[name](nodes, spec, config) for name, nodes in spec.layouts.items()})
+        self.inputs = tuple(spec.inputs)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Tokens (B, T, D)."""
-        features: Nodes = {}  # [B*N, C] of the last levels
-        for encoder in (self.lattice, self.hex):
-            nodes = {node: inputs.nodes[node] for node in encoder.inputs}
-            features |= encoder(nodes, inputs.edges, inputs.visible)
-        return torch.stack([self._token(levels, features, inputs) for levels in self.tokens.values()], 1)
-
-    def _token(self, levels: tuple[str, ...], features: Nodes, inputs: Inputs) -> Tensor:
-        """(B, D) of the node types from a first level to its last."""
-        first, last = levels[0], levels[-1]
-        pool, visible, weights = self.pools[first], inputs.visible.get(last), None
-        is_lattice = first in self.light_levels
-        if self.light_weights:
-            light = inputs.nodes[first][:, :1]
-            if is_lattice:
-                light = self.light_levels[first](light, inputs.visible.get(first)).view(-1, 1)
-            weights = self.light_weights["lattice" if is_lattice else "hex"](light, pool.num_nodes, visible)
-        pooled = pool(features[last], visible, weights)  # [B, 4, 4, C] or [B, C]
-        return pooled.flatten(1) if is_lattice else self.hex_projection(pooled)
+        tokens: Nodes = {}
+        for layout in self.values():
+            tokens |= layout(inputs)
+        return torch.stack([tokens[node] for node in self.inputs], 1)

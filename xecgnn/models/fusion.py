@@ -26,9 +26,7 @@ class FusionTransformer(nn.Module):
     def __init__(self, config: ModelConfig, centers: np.ndarray) -> None:
         super().__init__()
         dim = config.encoder_dim
-        self.position = PositionEmbedding(
-            config.position_embedding, torch.as_tensor(centers, dtype=torch.float32), dim
-        )
+        self.position = PositionEmbedding(config.position_embedding, torch.as_tensor(centers, dtype=torch.float32), dim)
         layer = nn.TransformerEncoderLayer(
             dim,
             config.num_heads,

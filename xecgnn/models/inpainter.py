@@ -14,10 +14,10 @@ from xecgnn.data.batch import Readings
 from xecgnn.detector import Detector, Face
 from xecgnn.models.backbone import Batch
 from xecgnn.models.config import InpainterConfig, ModelConfig
-from xecgnn.models.encoder import Inputs
+from xecgnn.models.encoder import Inputs, Nodes
 from xecgnn.models.encoder_graph import EncoderGraph
 from xecgnn.models.masked import ReconstructionNetwork
-from xecgnn.models.readout import SensorReadout, TokenGrid
+from xecgnn.models.readout import SensorReadout, TokenContext
 from xecgnn.names import FEATURES, HEX, INVALID_LIMIT, INVALID_VALUE, EdgeType
 from xecgnn.nn.block import Block
 from xecgnn.nn.config import NormalizationConfig
@@ -27,7 +27,6 @@ from xecgnn.nn.lattice_conv import LatticeConv
 
 __all__ = ["Inpainter", "NeighborMean"]
 
-Nodes = dict[str, Tensor]  # by node type
 AROUND, KERNEL = "around", 5  # relation to the sensors of a window around each one, and its side
 LARGEST = INVALID_LIMIT / 2  # photons: whatever is predicted, a filled reading is a valid one
 
@@ -90,7 +89,7 @@ class LocalContext(nn.Module):
     """
 
     def __init__(
-        self, mixers: list[nn.Module], dim: int, num_nodes: Mapping[str, int], edges: Sequence[EdgeType]
+        self, mixers: Sequence[nn.Module], dim: int, num_nodes: Mapping[str, int], edges: Sequence[EdgeType]
     ) -> None:
         super().__init__()
         self.edges = edges
@@ -139,13 +138,12 @@ class Inpainter(ReconstructionNetwork):
             spec.add_windows(node, AROUND, shape, KERNEL)
         super().__init__(spec, model, normalization)
         dim, layers = config.local_dim, range(config.depth + 1)
-        around = {"lattice": [(n, AROUND, n) for n in spec.lattices], "hex": [(n, HEX, n) for n in spec.hexes]}
-        convolutions: list[nn.Module] = [LatticeConv(dim, dim, KERNEL, groups=dim) for _ in layers]
-        self.local = nn.ModuleDict({"lattice": LocalContext(convolutions, dim, spec.nodes, around["lattice"])})
-        attention: list[nn.Module] = [HexConv(dim, spec.hex_taps) for _ in layers]
-        self.local["hex"] = LocalContext(attention, dim, spec.nodes, around["hex"])
-        self.lattice_token = TokenGrid(model.encoder_dim, dim, spec.lattices)
-        self.hex_token = nn.Linear(model.encoder_dim, dim)
+        convolutions = [LatticeConv(dim, dim, KERNEL, groups=dim) for _ in layers]
+        lattice = LocalContext(convolutions, dim, spec.nodes, [(node, AROUND, node) for node in spec.lattices])
+        attention = [HexConv(dim, spec.hex_taps) for _ in layers]
+        hexagonal = LocalContext(attention, dim, spec.nodes, [(node, HEX, node) for node in spec.hexes])
+        self.local = nn.ModuleDict({"lattice": lattice, "hex": hexagonal})
+        self.context = TokenContext(model.encoder_dim, dim, spec.lattices, spec.hexes)
         self.readout = SensorReadout(spec)
         self.heads = nn.ModuleDict({layout: SensorHead(dim) for layout in ("lattice", "hex")})
         self.neighbor_mean = ModuleDict({name: NeighborMean(face) for name, face in detector.faces.items()})
@@ -158,14 +156,12 @@ class Inpainter(ReconstructionNetwork):
             visible: (B, S) bool, True = the network may see it; a valid npho is required.
         """
         inputs = self.backbone.inputs(batch, visible)
-        tokens = self.tokens(inputs)  # [B, D]
-        event = self.lattice_token(tokens)
-        lattices = {node: x + event[node] for node, x in self.local["lattice"](inputs).items()}
-        correction = {face: self.heads["lattice"](x) for face, x in self.readout(lattices).items()}
-        for face, x in self.local["hex"](inputs).items():
-            context = self.hex_token(tokens[face]).unsqueeze(1)  # [B, 1, dim]
-            features = x.view(context.size(0), -1, x.size(-1)) + context
-            correction[face] = self.heads["hex"](features.flatten(0, 1))
+        context = self.context(self.tokens(inputs))
+        nodes = self.local["lattice"](inputs) | self.local["hex"](inputs)
+        for node, around in context.items():
+            nodes[node] = (nodes[node].unflatten(0, (len(around), -1)) + around).flatten(0, 1)
+        sensors = self.readout(nodes).items()
+        correction = {face: self.heads["hex" if face in self.context.hexes else "lattice"](x) for face, x in sensors}
         return self.neighbor_means(batch, visible) + self.backbone.faces.join(correction)
 
     def neighbor_means(self, batch: Batch, visible: Tensor) -> Tensor:

@@ -31,6 +31,8 @@ class ReconstructionNetwork(nn.Module):
 
     def __init__(self, spec: EncoderGraph, model: ModelConfig, normalization: NormalizationConfig) -> None:
         super().__init__()
+        if others := spec.layouts.keys() - {"lattice", "hex"}:
+            raise ValueError(f"sensors of the layout {', '.join(sorted(others))} cannot be reconstructed")
         self.detector = spec.detector
         self.backbone = Backbone(spec, model, normalization)
 

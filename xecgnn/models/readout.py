@@ -8,49 +8,55 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn.module_dict import ModuleDict
 
+from xecgnn.models.encoder import Nodes
 from xecgnn.models.encoder_graph import EncoderGraph
 from xecgnn.names import SPREAD
 from xecgnn.nn.face_encoder import GRID
 from xecgnn.nn.pooling import GridPool
-from xecgnn.nn.topology import Topology
+from xecgnn.nn.topology import Shape, Topology
 
-__all__ = ["SensorReadout", "TokenGrid"]
-
-Nodes = dict[str, Tensor]  # by node type
+__all__ = ["SensorReadout", "TokenContext"]
 
 
-class TokenGrid(nn.Module):
-    """Lattice tokens, grids of 4 x 4 cells, onto lattices of other shapes: a Linear on each cell, then interpolation.
+class TokenContext(nn.Module):
+    """What the nodes of a face learn from its token.
+
+    A lattice token, a grid of 4 x 4 cells, is interpolated onto the lattice after a Linear on each cell; a hexagonal
+    one says the same to all nodes.
 
     Args:
         token_dim: token dimension D.
-        dim: channels on the lattice.
+        dim: channels at the nodes.
         shapes: rows H and columns W of each lattice, by node type.
+        hexes: hexagonal faces.
     """
 
-    def __init__(self, token_dim: int, dim: int, shapes: Mapping[str, tuple[int, int]]) -> None:
+    def __init__(self, token_dim: int, dim: int, shapes: Mapping[str, Shape], hexes: Sequence[str] = ()) -> None:
         super().__init__()
-        self.linear = nn.Linear(token_dim // GRID**2, dim)
+        self.lattice, self.hex = nn.Linear(token_dim // GRID**2, dim), nn.Linear(token_dim, dim)
         self.maps = ModuleDict({node: GridPool((GRID, GRID), "bilinear", shape) for node, shape in shapes.items()})
+        self.hexes = hexes
 
     def forward(self, tokens: Nodes) -> Nodes:
-        """(B, D) of each lattice -> (B * H * W, dim)."""
-        cells = {node: self.linear(tokens[node].reshape(-1, self.linear.in_features)) for node, _ in self.maps.items()}
-        return {node: pool(cells[node]).flatten(0, 2) for node, pool in self.maps.items()}
+        """(B, D) of each node type -> (B, H * W, dim) on lattices, (B, 1, dim) on hexagonal faces."""
+        context = {node: self.hex(tokens[node]).unsqueeze(1) for node in self.hexes}
+        for node, pool in self.maps.items():
+            cells = self.lattice(tokens[node].reshape(-1, self.lattice.in_features))
+            context[node] = pool(cells).flatten(1, 2)
+        return context
 
 
 class SensorReadout(nn.Module):
-    """First-level lattices -> the sensors of their faces: (B * M, C) by node type -> (B * N, C) by face.
+    """First levels -> the sensors of their faces: (B * M, C) by node type -> (B * N, C) by face.
 
-    The nodes of a lattice are its sensors, unless sensors of unequal size were spread over it (see `CellMean`).
+    The nodes of a first level are the sensors, unless sensors of unequal size were spread over it (see `CellMean`).
     """
 
     def __init__(self, spec: EncoderGraph) -> None:
         super().__init__()
         self.nodes: dict[str, list[str]] = {}  # face -> lattices
         grids: dict[str, list[Topology]] = {}
-        for node in spec.lattices:
-            face = spec.inputs[node]
+        for node, face in spec.inputs.items():
             self.nodes.setdefault(face, []).append(node)
             if node != face:
                 grids.setdefault(face, []).append(spec.relations[face, SPREAD, node])

@@ -40,10 +40,7 @@ class XECModel(Network):
         self.backbone = Backbone(spec, model, normalization)
         width = len(spec.tokens) * model.encoder_dim
         self.heads = nn.ModuleDict(
-            {
-                name: Head(width, model.hidden_dim, self.task(name).num_outputs, model.head_dropout)
-                for name in tasks
-            }
+            {name: Head(width, model.hidden_dim, self.task(name).num_outputs, model.head_dropout) for name in tasks}
         )
 
     @property

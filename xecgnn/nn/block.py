@@ -18,10 +18,12 @@ from xecgnn.nn.topology import Table
 
 __all__ = ["GRN", "Block", "DropPath", "Resample"]
 
-class GRN(nn.Module):
-    """Global response normalisation: x (1 + w n) + b with n = |x| / mean over channels of |x|.
 
-    The norm |x| of a channel runs over the visible nodes of one event, never over the batch.
+class GRN(nn.Module):
+    """Global response normalisation, x (1 + w n) + b with n = |x| / mean over channels of |x|, and the layer behind it.
+
+    The norm |x| of a channel runs over the visible nodes of one event, never over the batch. There is no pass over x of
+    its own: the response scales the weights of the layer.
     """
 
     def __init__(self, dim: int, eps: float = 1e-6) -> None:
@@ -30,16 +32,8 @@ class GRN(nn.Module):
         self.bias = nn.Parameter(torch.zeros(dim))
         self.eps = eps
 
-    def forward(self, x: Tensor, num_nodes: int, visible: Tensor | None = None) -> Tensor:
-        if visible is not None:
-            x = x * visible
-        nodes, bias = x.view(-1, num_nodes, x.size(-1)), self.bias.to(x.dtype)
-        norm = torch.linalg.vector_norm(nodes, dim=1)  # [B, C]; finite gradient at zero
-        scale = (1 + self.weight * norm / (norm.mean(-1, keepdim=True) + self.eps)).to(x.dtype)
-        return torch.addcmul(bias, nodes, scale.unsqueeze(1)).view_as(x)
-
-    def project(self, x: Tensor, linear: nn.Linear, num_nodes: int, visible: Tensor | None = None) -> Tensor:
-        """`linear(self(x, num_nodes, visible))` without a pass over x: the response scales the weights instead."""
+    def forward(self, x: Tensor, linear: nn.Linear, num_nodes: int, visible: Tensor | None = None) -> Tensor:
+        """(B * N, C) -> `linear` of the normalised x, (B * N, C')."""
         if visible is not None:
             x = x * visible
         nodes = x.view(-1, num_nodes, x.size(-1))
@@ -136,7 +130,7 @@ class Block(nn.Module):
     ) -> Tensor:
         h = self.mixer(x, edges, edge_type=edge_type, visible=visible)
         h = self.act(self.expand(self.norm(h)))
-        h = self.grn.project(h, self.project, num_nodes, visible)
+        h = self.grn(h, self.project, num_nodes, visible)
         x = x + self.drop_path(h, num_nodes)
         return x if visible is None else x * visible
 

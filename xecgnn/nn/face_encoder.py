@@ -6,20 +6,15 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.nn import HeteroConv
 from torch_geometric.utils import scatter
 
-from xecgnn.names import DOWN, HEX, STEM, WINDOW, EdgeType
-from xecgnn.nn.block import Block, Resample
-from xecgnn.nn.hex_conv import HexConv
-from xecgnn.nn.lattice_conv import LatticeConv
+from xecgnn.names import EdgeType
 from xecgnn.nn.topology import Table
 
-__all__ = ["DOWN_KERNEL", "GRID", "STEM_KERNEL", "WINDOW_KERNEL", "Edges", "FaceEncoder", "HexEncoder"]
-__all__ += ["LatticeEncoder", "level_name"]
+__all__ = ["DOWN_KERNEL", "GRID", "STEM_KERNEL", "WINDOW_KERNEL", "Edges", "FaceEncoder", "level_name"]
 
 Nodes = dict[str, Tensor]  # by node type
 
@@ -86,73 +81,3 @@ class FaceEncoder(nn.Module):
         for layer in self.layers:
             x = layer(x, **arguments, visible_dict=visible)
         return x
-
-
-class LatticeEncoder(FaceEncoder):
-    """ConvNeXt V2: stem 4 x 4 -> blocks -> downsampling 2 x 2 to twice the width -> blocks.
-
-    Args:
-        num_nodes: nodes of an event, by node type.
-        lattices: node types of the first level.
-        width: channels of the first stage.
-        depths: blocks of the two stages.
-        drop_path: drop-path probability of the last block, growing linearly from 0 at the first.
-    """
-
-    def __init__(
-        self,
-        num_nodes: Mapping[str, int],
-        lattices: Iterable[str],
-        width: int,
-        depths: tuple[int, int],
-        drop_path: float = 0.0,
-    ) -> None:
-        super().__init__(num_nodes)
-        self.inputs = tuple(lattices)
-        first, second = ([level_name(node, level) for node in self.inputs] for level in (1, 2))
-        rates = torch.linspace(0, drop_path, sum(depths)).tolist()
-        stem = ((node, STEM, level) for node, level in zip(self.inputs, first, strict=True))
-        down = ((node, DOWN, level) for node, level in zip(first, second, strict=True))
-        self.add_layer(Resample(2, width, STEM_KERNEL, norm_first=False), stem)
-        self._add_blocks(first, width, rates[: depths[0]])
-        self.add_layer(Resample(width, 2 * width, DOWN_KERNEL, norm_first=True), down)
-        self._add_blocks(second, 2 * width, rates[depths[0] :])
-
-    def _add_blocks(self, nodes: list[str], dim: int, rates: list[float]) -> None:
-        for p in rates:
-            block = Block(LatticeConv(dim, dim, WINDOW_KERNEL, groups=dim), dim, p)
-            self.add_layer(block, ((node, WINDOW, node) for node in nodes))
-
-
-class HexEncoder(FaceEncoder):
-    """HexNeXt: Linear -> LayerNorm -> GELU at each node, then blocks whose mixer is graph attention.
-
-    Args:
-        num_nodes: nodes of an event, by node type.
-        faces: node types.
-        taps: of the edges.
-        dim: channels.
-        depth: blocks.
-        drop_path: drop-path probability of the last block, growing linearly from 0 at the first.
-    """
-
-    def __init__(
-        self,
-        num_nodes: Mapping[str, int],
-        faces: Iterable[str],
-        taps: int,
-        dim: int,
-        depth: int,
-        drop_path: float = 0.0,
-    ) -> None:
-        super().__init__(num_nodes)
-        self.inputs = tuple(faces)
-        self.stem = nn.Sequential(nn.Linear(2, dim), nn.LayerNorm(dim, eps=1e-6), nn.GELU())
-        for p in torch.linspace(0, drop_path, depth).tolist():
-            self.add_layer(Block(HexConv(dim, taps), dim, p), ((node, HEX, node) for node in self.inputs))
-
-    def forward(self, x: Nodes, edges: Edges, visible: Nodes) -> Nodes:
-        nodes = {name: self.stem(values) for name, values in x.items()}
-        if visible:
-            nodes = {name: values * visible[name] for name, values in nodes.items()}
-        return super().forward(nodes, edges, visible)

@@ -10,6 +10,7 @@ from xecgnn.nn.config import NormalizationConfig
 
 __all__ = ["Normalizer"]
 
+
 class Normalizer(nn.Module):
     """Readings (npho, time in s) -> numbers of order one; an invalid reading becomes the sentinel.
 

@@ -10,6 +10,7 @@ from xecgnn.nn.config import Pooling
 
 __all__ = ["GridPool", "LightWeights", "MeanPool"]
 
+
 class GridPool(nn.Module):
     """Lattice (B * H * W, C) -> grid (B, G, G', C) by two constant matrices, one per direction.
 

@@ -9,6 +9,7 @@ from xecgnn.nn.config import PositionKind
 
 __all__ = ["PositionEmbedding", "sinusoid"]
 
+
 def sinusoid(position: Tensor, dim: int) -> Tensor:
     """Sines and cosines of positions (T,) at dim / 2 frequencies from 1 to 1/10000 (arXiv:1706.03762): (T, dim)."""
     frequency = 10000.0 ** (-torch.arange(0, dim, 2) / dim)
