@@ -35,6 +35,7 @@ SEAM = "seam"  # border sensors of two touching faces
 SPREAD = "spread"  # sensors of unequal size to the cells of a lattice that they cover
 STEM = "stem"  # 4 x 4 window from a first level to level 1
 WINDOW = "window"  # 7 x 7 neighbourhood inside a level
+SPOT = "spot"  # sensors around the brightest place to the node `spot`, other ones in each event
 DOWN = "down"  # 2 x 2 nodes to one of level 2
 
 SCHEMA = Schema()

@@ -33,6 +33,7 @@ def train(config: TrainConfig, default_name: str = "train") -> Path:
     targets = data.training_targets()
     for name in model.tasks:
         model.task(name).fit_scaling(targets[name])
+    model.fit_readings(data.sample())
     reweighter = SampleReweighter(config.reweighting)
     reweighter.fit(targets)
 

@@ -9,9 +9,11 @@ from functools import cached_property
 from importlib.resources import files
 from os import PathLike
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
 
 from xecgnn.detector import coordinates
 from xecgnn.detector.description import Description, parse_description
@@ -24,6 +26,7 @@ __all__ = ["Detector", "load_detector"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+MIRROR_TOLERANCE = 0.01  # cm
 Seams = dict[tuple[str, str], Ints]
 
 
@@ -112,6 +115,23 @@ class Detector:
     def to_xyz(self, uvw: ArrayLike) -> Floats:
         """Inverse of `to_uvw`."""
         return coordinates.uvw_to_xyz(uvw, self.radius)
+
+    def mirrored(self, axis: Literal["y", "z"]) -> Ints:
+        """Sensor (S,) that stands where each one is after `axis` -> -`axis`, of the nominal positions.
+
+        Raises:
+            ValueError: the detector is not its own mirror image.
+        """
+        nominal = Detector.from_yaml(self.yaml).position
+        image = nominal * np.where(np.array(list("xyz")) == axis, -1.0, 1.0)
+        distance, ids = cKDTree(nominal).query(image)
+        if distance.max() > MIRROR_TOLERANCE:
+            worst = int(distance.argmax())
+            raise ValueError(
+                f"detector {self.name} is no mirror image of itself in {axis}: "
+                f"sensor {worst} has none within {MIRROR_TOLERANCE} cm"
+            )
+        return ids.astype(np.int64)
 
     def with_survey(self, path: str | PathLike[str]) -> Detector:
         """A new detector with positions (cm) and normals of the sensors in a survey file (see `read_survey`)."""

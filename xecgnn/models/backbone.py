@@ -88,9 +88,12 @@ class Backbone(nn.Module):
         """Raw readings (B, S, 2) by sensor id."""
         return batch.x if isinstance(batch, Readings) else self.faces.join(batch.x_dict)
 
+    def opened(self, batch: Batch) -> Batch:
+        """The batch as it is executed: readings, or the graphs of them."""
+        return self.spec.batch(batch) if isinstance(batch, Readings) and self.execution == "graph" else batch
+
     def _opened(self, batch: Batch) -> tuple[Tensor, Edges]:
-        if isinstance(batch, Readings) and self.execution == "graph":
-            batch = self.spec.batch(batch)
+        batch = self.opened(batch)
         if not isinstance(batch, Readings):  # HeteroConv skips what has no edges without a word
             missing = [edge for edge in self.spec.relations if edge not in batch.edge_types]
             if missing:

@@ -9,7 +9,22 @@ from pydantic import Field, model_validator
 from xecgnn.nn.config import Pooling, PositionKind
 from xecgnn.settings import Settings
 
-__all__ = ["DecoderConfig", "InpainterConfig", "ModelConfig"]
+__all__ = ["DecoderConfig", "InpainterConfig", "ModelConfig", "SpotConfig"]
+
+
+class SpotConfig(Settings):
+    """What is read around the brightest place of the face that looks at the target."""
+
+    window: int = Field(11, ge=0, description="side of the square of sensors, odd (0: nothing, as the seeds)")
+    dim: int = Field(256, ge=1, description="width")
+    moments: bool = Field(True, description="also sums, mean positions and spreads of the light of all faces")
+    frame: bool = Field(True, description="heads predict directions and places as seen from there")
+
+    @model_validator(mode="after")
+    def _has_a_middle(self) -> SpotConfig:
+        if self.window and self.window % 2 == 0:
+            raise ValueError(f"window {self.window} is not odd")
+        return self
 
 
 class ModelConfig(Settings):
@@ -25,6 +40,7 @@ class ModelConfig(Settings):
     outer_fine_pool: tuple[int, int] = Field((3, 3), description="cells of the fine grid pooled into one [phi, z]")
     encoder_dim: int = Field(1024, ge=32, multiple_of=32, description="token dimension, 32 x width of the lattice stem")
     hex_dim: int = Field(96, ge=4, multiple_of=4, description="channels of the hexagonal faces")
+    stem_stride: int = Field(1, ge=1, le=4, description="nodes of a lattice to one of the first level, each way")
     depths: tuple[int, int] = Field((2, 3), description="ConvNeXt blocks before and after the downsampling")
     hex_depth: int = Field(4, ge=1, description="HexNeXt blocks")
     drop_path_rate: float = Field(0.0, ge=0, lt=1, description="drop path of the last block, growing from 0")
@@ -39,6 +55,7 @@ class ModelConfig(Settings):
     execution: Literal["dense", "graph"] = Field(
         "dense", description="static gathers and convolutions, or message passing over edges: the same numbers, slower"
     )
+    spot: SpotConfig = SpotConfig()
     hidden_dim: int = Field(256, ge=1, description="hidden width of a head")
     head_dropout: float = Field(0.2, ge=0, lt=1, description="dropout in a head")
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from xecgnn.data.batch import Readings
 from xecgnn.detector import Detector
 from xecgnn.models.config import ModelConfig
 from xecgnn.models.encoder import LAYOUTS
 from xecgnn.models.graph import GraphSpec
-from xecgnn.names import HEX, SPREAD
-from xecgnn.nn.topology import Shape, Topology
+from xecgnn.names import HEX, SPOT, SPREAD, EdgeType, is_valid
+from xecgnn.nn.spot import SpotFinder
+from xecgnn.nn.topology import EventTable, Shape, Topology
 
 __all__ = ["EncoderGraph"]
 
@@ -23,6 +26,7 @@ class EncoderGraph(GraphSpec):
         inputs: node type of each first level -> its face; a face in the mode `split` has two.
         tokens: token name -> node types from its first level to its last, in token order.
         shapes: rows and columns of the lattices among the node types.
+        spot: finds the sensors that the relation `spot` joins to the node `spot`, other ones in each event; or None.
 
     Args:
         detector: faces and sensors.
@@ -38,6 +42,9 @@ class EncoderGraph(GraphSpec):
         self.inputs: dict[str, str] = {}
         self.tokens: dict[str, tuple[str, ...]] = {}
         self.shapes: dict[str, Shape] = {}
+        self.spot = SpotFinder(detector, config.spot.window) if config.spot.window else None
+        if self.spot:
+            self.nodes[SPOT] = 1
         for name in config.layouts.keys() - detector.faces.keys():
             raise ValueError(f"model.layouts: no face {name!r}; faces of {detector.name}: {', '.join(detector.faces)}")
         for name, face in detector.faces.items():
@@ -45,6 +52,14 @@ class EncoderGraph(GraphSpec):
             for token, levels in LAYOUTS[layout].extend(self, face, config).items():
                 self.layouts.setdefault(layout, []).append(levels[0])
                 self.inputs[levels[0]], self.tokens[token] = name, levels
+
+    def event_tables(self, readings: Readings) -> dict[EdgeType, EventTable]:
+        """The sensors around the spot."""
+        if self.spot is None:
+            return {}
+        npho = readings.x[:, self.detector.faces[self.spot.face].sensor_ids, 0]
+        light = torch.where(is_valid(npho), npho, 0).clamp(min=0)
+        return {self.spot.edge: self.spot.to(npho.device).table(self.spot.node(light))}
 
     @property
     def lattices(self) -> dict[str, Shape]:

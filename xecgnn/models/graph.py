@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import Batch, HeteroData
 from torch_geometric.utils import scatter
@@ -15,7 +16,7 @@ from xecgnn.data.batch import Readings
 from xecgnn.data.events import Events
 from xecgnn.detector import Detector
 from xecgnn.names import SEAM, EdgeType
-from xecgnn.nn.topology import Table, Topology
+from xecgnn.nn.topology import EventTable, Table, Topology
 
 __all__ = ["GraphSpec", "build_batch", "sensor_graph"]
 
@@ -101,9 +102,21 @@ class GraphSpec:
             store.batch = torch.arange(events, device=device).repeat_interleave(size)
             store.ptr = torch.arange(events + 1, device=device) * size
         for edge, topology in self.relations.items():
-            steps = torch.tensor([[topology.num_source], [topology.num_target]])
-            batch.put(edge, _columns(topology.repeat(events, device)), topology.edge_type.numel(), steps)
+            columns, size = _columns(topology.repeat(events, device)), topology.edge_type.numel()
+            batch.put(edge, columns, size, self._steps(edge))
+        for edge, table in self.event_tables(readings).items():
+            index, taps = table.edges(self.nodes[edge[0]])
+            sizes = table.present.flatten(1).sum(1).cpu()
+            batch.put(edge, {"edge_index": index, "edge_type": taps}, sizes, self._steps(edge))
         return batch.finished(readings)
+
+    def event_tables(self, readings: Readings) -> dict[EdgeType, EventTable]:
+        """Relations whose edges differ from event to event; a subclass may have some."""
+        return {}
+
+    def _steps(self, edge: EdgeType) -> Tensor:
+        """From one graph to the next in `edge_index` (2, 1)."""
+        return torch.tensor([[self.nodes[edge[0]]], [self.nodes[edge[2]]]])
 
     def dense(self, graph: HeteroData) -> dict[EdgeType, Table]:
         """The edges of one event as tables, by relation; a relation whose edges are all windows of a lattice slides.
@@ -156,12 +169,13 @@ class _EqualGraphs:
         self.slices: dict[Any, Any] = {}
         self.steps: dict[Any, Any] = {}
 
-    def put(self, key: Any, columns: dict[str, Tensor], size: int, steps: Tensor | None = None) -> None:
-        """Columns of all graphs, `size` rows of each; `steps` (2, 1) from one graph to the next in `edge_index`."""
+    def put(self, key: Any, columns: dict[str, Tensor], size: int | Tensor, steps: Tensor | None = None) -> None:
+        """Columns of all graphs, `size` rows of each, or sizes (B,); `steps` (2, 1) from one graph to the next in `edge_index`."""
         for name, values in columns.items():
             self.graph[key][name] = values
         offsets = None if steps is None else self.starts[:-1].view(-1, 1, 1) * steps
-        self.slices[key] = dict.fromkeys(columns, self.starts * size)
+        slices = self.starts * size if isinstance(size, int) else F.pad(size.cumsum(0), (1, 0))
+        self.slices[key] = dict.fromkeys(columns, slices)
         self.steps[key] = {name: offsets if name == "edge_index" else None for name in columns}
 
     def finished(self, readings: Readings) -> HeteroData:

@@ -54,11 +54,11 @@ class LatticeLayout(Layout):
         if face.cells is None:
             raise ValueError(f"face {face.name!r} is no lattice")
         if face.block is None:
-            return {face.name: add_levels(spec, face.name, (face.shape[0], face.shape[1]))}
+            return {face.name: add_levels(spec, face.name, (face.shape[0], face.shape[1]), config.stem_stride)}
         tokens = {}
         for token, (topology, shape) in face_grids(face, config).items():
             spec.add(face.name, SPREAD, level_name(token, 0), topology)
-            tokens[token] = add_levels(spec, level_name(token, 0), shape)
+            tokens[token] = add_levels(spec, level_name(token, 0), shape, config.stem_stride)
         return tokens
 
     def forward(self, inputs: Inputs) -> Nodes:
@@ -117,12 +117,12 @@ class HexLayout(Layout):
         return tokens
 
 
-def add_levels(spec: EncoderGraph, node: str, shape: Shape) -> tuple[str, ...]:
+def add_levels(spec: EncoderGraph, node: str, shape: Shape, stem_stride: int) -> tuple[str, ...]:
     """Adds the two levels behind a lattice, with their windows; gives the names of all three."""
     spec.shapes[node] = shape
     levels = node, level_name(node, 1), level_name(node, 2)
     for source, target, relation, kernel, stride, padding in (
-        (levels[0], levels[1], STEM, STEM_KERNEL, 1, 1),
+        (levels[0], levels[1], STEM, STEM_KERNEL, stem_stride, 1),
         (levels[1], levels[2], DOWN, DOWN_KERNEL, DOWN_KERNEL, 0),
     ):
         topology = Topology.windows(spec.shapes[source], (kernel, kernel), stride, padding)

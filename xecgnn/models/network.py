@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from torch import Tensor, nn
 
+from xecgnn.data.batch import Readings
 from xecgnn.detector import Detector
 from xecgnn.models.backbone import Batch
 from xecgnn.models.config import ModelConfig
@@ -59,6 +60,9 @@ class Network(nn.Module):
         for name, raw in self.raw_outputs(batch).items():
             predictions |= self.task(name).decode(raw)
         return predictions
+
+    def fit_readings(self, readings: Readings) -> None:
+        """Take constants from readings of some training events; a network may have none."""
 
     def raw_outputs(self, batch: Batch) -> dict[str, Tensor]:
         """Outputs of the heads, (B, num_outputs) per task, in the space where the losses act."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
+from xecgnn.data.batch import Readings
 from xecgnn.detector import Detector
 from xecgnn.models.backbone import Backbone, Batch
 from xecgnn.models.config import ModelConfig
 from xecgnn.models.encoder_graph import EncoderGraph
 from xecgnn.models.head import Head
 from xecgnn.models.network import NETWORKS, Network
+from xecgnn.models.spot import SpotEncoder
 from xecgnn.nn.config import NormalizationConfig
+from xecgnn.nn.face_encoder import Edges
 from xecgnn.nn.normalizer import Normalizer
 
 __all__ = ["XECModel"]
@@ -38,7 +42,12 @@ class XECModel(Network):
         super().__init__(detector, model, normalization, tasks)
         spec = EncoderGraph(detector, model)
         self.backbone = Backbone(spec, model, normalization)
+        self.spot = self.framed = None
         width = len(spec.tokens) * model.encoder_dim
+        if model.spot.window:
+            self.spot = SpotEncoder(spec, self.backbone.faces, self.backbone.normalizer, model.spot)
+            self.framed = model.spot.frame
+            width += model.spot.dim
         self.heads = nn.ModuleDict(
             {name: Head(width, model.hidden_dim, self.task(name).num_outputs, model.head_dropout) for name in tasks}
         )
@@ -49,8 +58,19 @@ class XECModel(Network):
 
     def raw_outputs(self, batch: Batch) -> dict[str, Tensor]:
         """Outputs of the heads, (B, num_outputs) per task, in the space where the losses act."""
-        fused = self.backbone(batch).flatten(1)  # [B, T*D]
-        return {name: head(fused) for name, head in self.heads.items()}
+        batch = self.backbone.opened(batch)
+        features = self.backbone(batch).flatten(1)  # [B, T*D]
+        if self.spot is None:
+            return {name: head(features) for name, head in self.heads.items()}
+        edges = None if isinstance(batch, Readings) else Edges.of(batch)
+        near, spot = self.spot(self.backbone.readings(batch), edges)
+        features = torch.cat([features, near.to(features.dtype)], 1)
+        raw = {name: head(features) for name, head in self.heads.items()}
+        return {name: self.task(name).from_spot(values, spot) for name, values in raw.items()} if self.framed else raw
+
+    def fit_readings(self, readings: Readings) -> None:
+        if self.spot is not None:
+            self.spot.fit(readings.x)
 
     def __repr__(self) -> str:
         millions = sum(p.numel() for p in self.parameters()) / 1e6

@@ -9,7 +9,7 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import OptTensor, SparseTensor
 from torch_geometric.utils import scatter
 
-from xecgnn.nn.topology import Table
+from xecgnn.nn.topology import EventTable, Table
 
 __all__ = ["LatticeConv"]
 
@@ -19,7 +19,7 @@ class LatticeConv(MessagePassing):
 
     .. math:: y_i = b + \sum_{j \in N(i)} W_{tap(j, i)} \, x_j
 
-    Given a `Table` it runs dense, as `conv2d` over a regular lattice; given edges it passes messages. The parameters
+    Given a `Table` or an `EventTable` it runs dense, as `conv2d` over a regular lattice; given edges it passes messages. The parameters
     have the shapes of `torch.nn.Conv2d`, and all agree to float precision.
 
     Args:
@@ -54,18 +54,18 @@ class LatticeConv(MessagePassing):
     def forward(
         self,
         x: Tensor,
-        edges: Table | Tensor | SparseTensor,
+        edges: Table | EventTable | Tensor | SparseTensor,
         edge_type: Tensor | None = None,
         size: tuple[int, int] | None = None,
         visible: Tensor | None = None,
     ) -> Tensor:
         if visible is not None:
             x = x * visible
-        if isinstance(edges, Table):
+        if isinstance(edges, Table | EventTable):
             return self._dense(x, edges)
         return self.propagate(edges, x=x, edge_type=edge_type, size=size) + self.bias
 
-    def _dense(self, x: Tensor, table: Table) -> Tensor:
+    def _dense(self, x: Tensor, table: Table | EventTable) -> Tensor:
         if table.num_taps != self.kernel[0] * self.kernel[1]:
             raise ValueError(f"edges with {table.num_taps} taps given to a convolution with the kernel {self.kernel}")
         if table.window is None:

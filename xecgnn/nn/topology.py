@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Shape", "Table", "Topology", "Window"]
+__all__ = ["EventTable", "Shape", "Table", "Topology", "Window"]
 
 Shape = tuple[int, int]  # rows, columns
 
@@ -186,3 +186,31 @@ class Table(nn.Module):
         return f"{self.num_source} -> {self.num_target} nodes, " + (
             f"kernel {self.window.kernel}" if self.window else f"{self.num_taps} taps"
         )
+
+
+class EventTable(NamedTuple):
+    """Dense form of edges that differ from event to event, to one target in each.
+
+    Attributes:
+        sources: (B, K) node of the source at each tap; absent taps point to node 0.
+        present: (B, 1, K) bool.
+    """
+
+    sources: Tensor
+    present: Tensor
+
+    window = None
+
+    @property
+    def num_taps(self) -> int:
+        return self.sources.size(1)
+
+    def gather(self, x: Tensor) -> Tensor:
+        """Features of the neighbours: (B * N, C) -> (B, 1, K, C). Rows of absent taps are meaningless."""
+        nodes = x.view(self.sources.size(0), -1, x.size(-1))
+        return nodes.gather(1, self.sources.unsqueeze(-1).expand(-1, -1, x.size(-1))).unsqueeze(1)
+
+    def edges(self, num_source: int) -> tuple[Tensor, Tensor]:
+        """The same as `edge_index` (2, E) of the batch and tap (E,), event by event."""
+        event, tap = self.present.squeeze(1).nonzero(as_tuple=True)
+        return torch.stack([self.sources[event, tap] + event * num_source, event]), tap

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from xecgnn.tasks.directions import angles_to_vector, opening_angle, vector_to_a
 from xecgnn.tasks.losses import concentration, cosine_loss, normalized, vmf_nll
 from xecgnn.tasks.registry import TASKS
 from xecgnn.tasks.regression import RegressionTask
+
+if TYPE_CHECKING:
+    from xecgnn.nn.spot import Spot
 
 __all__ = ["Angle", "AngleVec", "DirectionTask"]
 
@@ -63,6 +66,17 @@ class DirectionTask(RegressionTask):
     @property
     def predicts_sigma(self) -> bool:
         return self.config.loss_fn in ("vmf", "gaussian_nll")
+
+    def from_spot(self, raw: Tensor, spot: Spot) -> Tensor:
+        """Angles relative to those of the normal; vectors along the axes of the frame, with the normal as a guess."""
+        if not self.on_sphere:
+            return self.shifted(raw, self.from_vector(spot.frame[:, 0]))
+        raw = raw + raw.new_tensor([1.0, 0.0, 0.0])
+        return (spot.frame.transpose(1, 2).to(raw.dtype) @ raw.unsqueeze(2)).squeeze(2)
+
+    def mirrored(self, target: Tensor, axis: str) -> Tensor:
+        vector = self.to_vector(target)
+        return self.from_vector(vector * vector.new_tensor([1.0, 1.0, -1.0] if axis == "z" else [1.0, -1.0, 1.0]))
 
     @property
     def num_outputs(self) -> int:

@@ -40,6 +40,9 @@ class NGamma(Task):
     def valid(self, target: Tensor) -> Tensor:
         return ((target >= 0) & (target < self.num_classes)).all(-1)  # False for NaN
 
+    def mirrored(self, target: Tensor, axis: str) -> Tensor:
+        return target
+
     def losses(self, raw: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(raw, target.squeeze(-1).long(), reduction="none")
 

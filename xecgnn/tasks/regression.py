@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from xecgnn.tasks.config import EnergyConfig, PositionConfig, RegressionConfig, 
 from xecgnn.tasks.losses import NLL_BETA, POINTWISE, beta_nll, bounded_log_variance
 from xecgnn.tasks.registry import TASKS
 from xecgnn.tasks.task import Task
+
+if TYPE_CHECKING:
+    from xecgnn.nn.spot import Spot
 
 __all__ = ["Energy", "Position", "RegressionTask", "Timing"]
 
@@ -89,6 +92,11 @@ class RegressionTask(Task):
         """Inverse of `scale`, differentiable."""
         return self.inverse(scaled * self.std + self.mean)
 
+    def shifted(self, raw: Tensor, guess: Tensor) -> Tensor:
+        """Raw outputs of a head that predicts the difference to a guess (B, width) in physical units."""
+        guess = self.scale(guess).to(raw.dtype)
+        return torch.cat([raw[:, : self.width] + guess, raw[:, self.width :]], 1)
+
     def nearest(self, target: Tensor, prediction: Tensor) -> Tensor:
         """The target (B, width) itself; for a periodic one its image nearest to the prediction."""
         return target
@@ -152,6 +160,9 @@ class Energy(RegressionTask):
     def inverse_slope(self, physical: Tensor) -> Tensor | float:
         return physical if self.config.log_transform else 1.0
 
+    def mirrored(self, target: Tensor, axis: str) -> Tensor:
+        return target
+
     @classmethod
     def errors(cls, prediction: Tensor, target: Tensor) -> Tensor:
         return 100.0 * (prediction - target).abs() / target.abs()
@@ -170,6 +181,12 @@ class Timing(RegressionTask):
         "times and paths": ("linear", "time_first", "time_mean", "path_mean", "spread"),  # fits the speed of the light
     }
 
+    def from_spot(self, raw: Tensor, spot: Spot) -> Tensor:
+        return self.shifted(raw, spot.time.unsqueeze(1))
+
+    def mirrored(self, target: Tensor, axis: str) -> Tensor:
+        return target
+
 
 @TASKS.register("uvwFI")
 class Position(RegressionTask):
@@ -181,3 +198,9 @@ class Position(RegressionTask):
     axes = AXES["uvwTruth"]
     resolutions: ClassVar = {f"{axis.name}_resolution_68": axis.unit for axis in AXES["uvwTruth"]}
     baselines: ClassVar = {"training mean": ("linear",), "light spot": ("linear", "u", "v", "w", "spread")}
+
+    def from_spot(self, raw: Tensor, spot: Spot) -> Tensor:
+        return self.shifted(raw, spot.uvw)
+
+    def mirrored(self, target: Tensor, axis: str) -> Tensor:
+        return target * target.new_tensor([-1.0, 1.0, 1.0] if axis == "z" else [1.0, -1.0, 1.0])

@@ -17,6 +17,8 @@ from xecgnn.tasks.config import TaskConfig
 if TYPE_CHECKING:  # torchmetrics loads matplotlib: only training and evaluation need it
     from torchmetrics import Metric, MetricCollection
 
+    from xecgnn.nn.spot import Spot
+
 __all__ = ["Task"]
 
 
@@ -83,6 +85,18 @@ class Task(nn.Module):
     def decode(self, raw: Tensor) -> dict[str, Tensor]:
         """Raw outputs (B, num_outputs) -> {name: physical values (B, width)}, and {name_sigma: ...} where predicted."""
         raise NotImplementedError
+
+    def from_spot(self, raw: Tensor, spot: Spot) -> Tensor:
+        """Raw outputs as seen from the spot -> raw outputs: a head predicts what a simple guess lacks."""
+        return raw
+
+    def mirrored(self, target: Tensor, axis: str) -> Tensor:
+        """Targets (B, width) or (B,) of the events with `axis`, y or z, the other way round.
+
+        Raises:
+            ValueError: the task does not say.
+        """
+        raise ValueError(f"task {self.name} does not say how it is mirrored: give it `mirrored`, or do not mirror")
 
     def valid(self, target: Tensor) -> Tensor:
         """Events (B,) that have this target: all values finite."""

@@ -32,6 +32,9 @@ class TrainingConfig(Settings):
     ema_decay: float = Field(
         0.999, ge=-1, lt=1, description="decay of the averaged weights, warmed up (-1: no averaging)"
     )
+    augmentations: list[str] = Field(
+        ["mirror"], description="what is done to the events of training: mirror (z -> -z, y -> -y), or of a plugin"
+    )
     channel_dropout: float = Field(
         0.0, ge=0, lt=1, description="fraction of sensors made invalid at random in training"
     )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
 
+from xecgnn.data.batch import Readings
 from xecgnn.data.config import DataConfig
 from xecgnn.data.events import Events
 from xecgnn.data.loader import EventLoader
@@ -88,6 +91,13 @@ class EventDataModule(pl.LightningDataModule):
         """Targets of the whole training sample, (E, width) or (E,) for each task; readings are not touched."""
         events = Events.read(self.config.train_path, columns=self._truth, config=self.config)
         return {name: events[TARGETS[name]] for name in self.tasks}
+
+    def sample(self, events: int = 2048) -> Readings:
+        """About that many events from all over the training files, for constants that the data set."""
+        config = self.config.model_copy(update={"num_workers": 0})
+        loader = EventLoader(config.train_path, self.detector, config, shuffle=True, seed=self.seed, truth=[])
+        batches = islice(loader, -(-events // config.batch_size))
+        return Readings(torch.cat([batch.x for batch in batches]))
 
     @property
     def _truth(self) -> list[str]:

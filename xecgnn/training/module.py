@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from xecgnn.data.batch import Readings
-from xecgnn.names import INVALID_VALUE
+from xecgnn.training.augment import build_augmentations
 from xecgnn.training.checkpoint import KEY
 from xecgnn.training.config import TrainingConfig
 from xecgnn.training.metrics.tracker import compute_grad_norm
@@ -20,7 +19,7 @@ from xecgnn.training.objective import Objective
 from xecgnn.training.optimizer import build_optimizer
 from xecgnn.training.schedule import build_schedule
 
-__all__ = ["TrainingModule", "drop_channels"]
+__all__ = ["TrainingModule"]
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +50,8 @@ class TrainingModule(pl.LightningModule):
         self.seed = seed
         self.info = info
         self.monitor = monitor
+        network = objective.model
+        self.augmentations = build_augmentations(config, network.detector, getattr(network, "tasks", nn.ModuleDict()))
         if config.freeze_encoder:
             objective.backbone.requires_grad_(False)
 
@@ -67,8 +68,9 @@ class TrainingModule(pl.LightningModule):
         torch.manual_seed(key % 2**63)
 
     def training_step(self, batch: Readings, batch_idx: int) -> Tensor:
-        if self.config.channel_dropout:
-            batch = drop_channels(batch, self.config.channel_dropout)
+        generator = torch.Generator().manual_seed(torch.initial_seed())
+        for augment in self.augmentations:
+            batch = augment(batch, generator)
         loss, diagnostics = self.objective(batch)
         # On a GPU the check waits for the step: once in a while is enough, since NaN weights stay NaN.
         if (batch_idx % 100 == 0 or self.device.type == "cpu") and not torch.isfinite(loss.detach()):
@@ -113,9 +115,3 @@ class TrainingModule(pl.LightningModule):
         steps = self.trainer.estimated_stepping_batches
         schedule = build_schedule(optimizer, self.config, max(1, int(steps) // self.config.epochs), self.monitor)
         return {"optimizer": optimizer, **({"lr_scheduler": schedule} if schedule else {})}
-
-
-def drop_channels(batch: Readings, fraction: float) -> Readings:
-    """A copy of the batch in which a random fraction of the sensors has become invalid."""
-    gone = torch.rand(batch.x.shape[:2], device=batch.x.device) < fraction
-    return replace(batch, x=torch.where(gone.unsqueeze(-1), batch.x.new_tensor(INVALID_VALUE), batch.x))

@@ -1,0 +1,79 @@
+"""Moments of the light on each face, as seen from the spot."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from xecgnn.detector import Detector
+from xecgnn.nn.spot import Spot
+
+__all__ = ["FaceMoments"]
+
+POWERS = (1, 2)  # of npho in the weights: all light, and the bright part of it
+PRODUCTS = torch.tensor([[0, 0], [1, 1], [2, 2], [0, 1], [0, 2], [1, 2]])
+
+
+class FaceMoments(nn.Module):
+    """Numbers that sum up an event: logarithm of its light; position of the spot; and for each face the logarithm of
+    its share, mean position and spread of its light in the frame of the spot, once weighted with npho and once with
+    npho^2. They are scaled to zero mean and unit spread over the sample given to `fit`.
+
+    Args:
+        detector: positions of the sensors (cm).
+    """
+
+    mean: Tensor  # (M,)
+    std: Tensor  # (M,)
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.names = tuple(detector.faces)
+        for name, face in detector.faces.items():
+            position = torch.as_tensor(detector.position[face.sensor_ids], dtype=torch.float32)  # [N, 3]
+            center = position.mean(0)  # squares of small numbers keep their digits
+            local = position - center
+            columns = torch.cat([torch.ones(len(face), 1), local, local[:, PRODUCTS].prod(-1)], 1)  # [N, 10]
+            self.register_buffer(f"center_{name}", center, persistent=False)
+            self.register_buffer(f"columns_{name}", columns, persistent=False)
+        self.register_buffer("mean", torch.zeros(self.num_outputs))
+        self.register_buffer("std", torch.ones(self.num_outputs))
+
+    @property
+    def num_outputs(self) -> int:
+        """M."""
+        return 4 + len(self.names) * (1 + 6 * len(POWERS))
+
+    def fit(self, moments: Tensor) -> None:
+        """Take the scale from unscaled moments (E, M), as `raw` gives them."""
+        std, mean = torch.std_mean(moments, 0, correction=0)
+        self.mean.copy_(mean)
+        self.std.copy_(torch.where(std > 1e-4, std, 1))
+
+    def forward(self, light: dict[str, Tensor], spot: Spot) -> Tensor:
+        """(B, M), scaled; arguments as of `raw`."""
+        return (self.raw(light, spot) - self.mean) / self.std
+
+    def raw(self, light: dict[str, Tensor], spot: Spot) -> Tensor:
+        """(B, M) of npho >= 0 of the faces, (B, N) each; cm, and logarithms of photons and of shares."""
+        with torch.autocast(spot.position.device.type, enabled=False):
+            light = {name: values.float() for name, values in light.items()}
+            total = torch.stack([values.sum(1) for values in light.values()], 1).sum(1, keepdim=True)
+            parts = [total.clamp(min=1).log(), spot.position]
+            for name in self.names:
+                parts.append(((light[name].sum(1, keepdim=True) + 1) / (total + 1)).log())
+                parts += [part for power in POWERS for part in self._moments(name, light[name] ** power, spot)]
+            return torch.cat(parts, 1)
+
+    def _moments(self, face: str, weight: Tensor, spot: Spot) -> tuple[Tensor, Tensor]:
+        """Mean and spread (B, 3) each, along the axes of the frame (cm); 0 of a face without light."""
+        share = weight / weight.sum(1, keepdim=True).clamp(min=1e-6)
+        sums = share @ getattr(self, f"columns_{face}")  # [B, 10]
+        first, second = sums[:, 1:4], sums[:, 4:]
+        covariance = torch.stack(
+            [second[:, [0, 3, 4]], second[:, [3, 1, 5]], second[:, [4, 5, 2]]], 1
+        ) - first.unsqueeze(2) * first.unsqueeze(1)  # [B, 3, 3]
+        offset = first + getattr(self, f"center_{face}") - spot.position
+        mean = (spot.frame @ offset.unsqueeze(2)).squeeze(2) * sums[:, :1]
+        variance = ((spot.frame @ covariance) * spot.frame).sum(2)
+        return mean, variance.clamp(min=1e-6).sqrt()
