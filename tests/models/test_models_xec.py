@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from xecgnn.data import Readings
 from xecgnn.models import ModelConfig, XECModel
 from xecgnn.nn import NormalizationConfig
+from xecgnn.nn.spot import Spot
 
 BATCH = 3
 
@@ -18,6 +19,9 @@ class Scaled(nn.Module):
 
     def decode(self, raw: Tensor) -> dict[str, Tensor]:
         return {"angle": raw * 2, "angle_sigma": raw.exp()}
+
+    def from_spot(self, raw: Tensor, spot: Spot) -> Tensor:
+        return raw + spot.uvw[:, :2]
 
 
 def build(detector, **settings) -> XECModel:
@@ -76,6 +80,33 @@ def test_reads_a_batch_of_events(mini, mini_events):
     assert out.shape == (5, 2)
     for other in (Readings(batch.x), batch.to("cpu")):
         assert torch.equal(out, model(other)["angle"])
+
+
+def test_an_edge_to_the_spot_less_is_the_window_without_this_sensor(mini):
+    model, batch = build(mini).double(), readings(mini, dtype=torch.float64)
+    edge = model.spot.finder.edge
+    graph = model.backbone.spec.batch(batch)
+    whole, number = model(graph)["angle"], graph[edge].edge_index.size(1) // 2
+    keep = torch.arange(graph[edge].edge_index.size(1)) != number
+    event, tap = int(graph[edge].edge_index[1, number]), int(graph[edge].edge_type[number])
+    graph[edge].edge_index, graph[edge].edge_type = graph[edge].edge_index[:, keep], graph[edge].edge_type[keep]
+    less = model(graph)["angle"]
+    assert (less - whole).abs().amax(1).gt(1e-6).tolist() == [i == event for i in range(BATCH)]
+
+    def without(table):
+        present = table.present.clone()
+        present[event, 0, tap] = False
+        return table._replace(present=present)
+
+    table = model.spot.finder.table
+    model.spot.finder.table = lambda node: without(table(node))
+    assert torch.allclose(model(batch)["angle"], less, atol=1e-10)
+
+
+def test_seeds_have_no_spot(mini):
+    model = build(mini, spot={"window": 0})
+    assert model.spot is None
+    assert model(readings(mini))["angle"].shape == (BATCH, 2)
 
 
 @pytest.mark.parametrize("mode", ["finegrid", "split"])
@@ -159,9 +190,9 @@ def test_shared_layers_count_once(meg2):
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     sizes |= {name: sum(p.numel() for p in part.parameters()) for name, part in model.backbone.named_children()}
     assert {name: size for name, size in sizes.items() if size} == {
-        "backbone": 25_822_344, "encoder": 621_704, "fusion": 25_200_640, "heads": 1_574_146
+        "backbone": 25_822_344, "encoder": 621_704, "fusion": 25_200_640, "heads": 1_639_682, "spot": 343_040
     }  # fmt: skip
-    assert repr(model) == "XECModel(meg2, 6 tokens of 1024, angle, 27.4 M parameters)"
+    assert repr(model) == "XECModel(meg2, 6 tokens of 1024, angle, 27.8 M parameters)"
 
 
 def test_autocast(mini):

@@ -21,7 +21,7 @@ from xecgnn.nn import Masker
 from xecgnn.tasks import SampleReweighter
 from xecgnn.training.config import TrainingConfig
 from xecgnn.training.ema import WarmEMA
-from xecgnn.training.module import drop_channels
+from xecgnn.training.augment import drop_channels
 from xecgnn.training.objective import Objective, RegressionObjective
 from xecgnn.training.optimizer import build_optimizer
 from xecgnn.training.reconstruction import ReconstructionObjective

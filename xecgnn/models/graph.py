@@ -108,6 +108,8 @@ class GraphSpec:
             index, taps = table.edges(self.nodes[edge[0]])
             sizes = table.present.flatten(1).sum(1).cpu()
             batch.put(edge, {"edge_index": index, "edge_type": taps}, sizes, self._steps(edge))
+            behind = batch.graph[edge[0]].pos[index[0]]
+            batch.graph[edge[2]].pos = scatter(behind, index[1], 0, events * self.nodes[edge[2]], "mean")
         return batch.finished(readings)
 
     def event_tables(self, readings: Readings) -> dict[EdgeType, EventTable]:

@@ -57,7 +57,7 @@ class FaceMoments(nn.Module):
     def raw(self, light: dict[str, Tensor], spot: Spot) -> Tensor:
         """(B, M) of npho >= 0 of the faces, (B, N) each; cm, and logarithms of photons and of shares."""
         with torch.autocast(spot.position.device.type, enabled=False):
-            light = {name: values.float() for name, values in light.items()}
+            light = {name: values.to(self.mean.dtype) for name, values in light.items()}
             total = torch.stack([values.sum(1) for values in light.values()], 1).sum(1, keepdim=True)
             parts = [total.clamp(min=1).log(), spot.position]
             for name in self.names:

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from xecgnn.detector import Detector
+from xecgnn.models import ModelConfig
+from xecgnn.models.encoder_graph import EncoderGraph
+from xecgnn.nn.moments import FaceMoments
+from xecgnn.nn.spot import SpotFinder
+
+
+def light_at(detector: Detector, place: int, sigma: float) -> dict[str, torch.Tensor]:
+    """One event whose light falls off as a Gaussian around a sensor of the first face."""
+    center = detector.position[detector.faces["inner"].sensor_ids[place]]
+    return {
+        name: torch.tensor(
+            1000 * np.exp(-((detector.position[face.sensor_ids] - center) ** 2).sum(1) / (2 * sigma**2))
+        ).float().unsqueeze(0)
+        for name, face in detector.faces.items()
+    }  # fmt: skip
+
+
+def find(finder: SpotFinder, light: torch.Tensor):
+    return finder(light, torch.full_like(light, 2e-9), torch.ones_like(light, dtype=torch.bool))
+
+
+def test_spot_is_where_the_light_is_and_not_at_one_bright_sensor(meg2: Detector) -> None:
+    finder, place = SpotFinder(meg2, 11), 40 * 44 + 20
+    light = light_at(meg2, place, 3.0)["inner"]
+    light[0, 7] = 2000.0
+    spot = find(finder, light)
+    assert spot.node.tolist() == [place]
+    assert np.allclose(spot.position[0], meg2.position[place], atol=1e-4)
+    assert np.allclose(spot.uvw[0], meg2.to_uvw(meg2.position[place]), atol=1e-4)
+    assert torch.allclose(spot.time, torch.tensor(2e-9))
+
+
+def test_frame_is_orthonormal_with_the_normal_first(meg2: Detector) -> None:
+    frame = SpotFinder(meg2, 3).frame
+    assert torch.allclose(frame @ frame.transpose(1, 2), torch.eye(3).expand_as(frame), atol=1e-6)
+    assert torch.allclose(torch.linalg.det(frame), torch.ones(len(frame)), atol=1e-6)
+    assert np.allclose(frame[:, 0], meg2.normal[:4092], atol=1e-6)
+    assert np.allclose(frame[:, 2], [0, 0, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize(("row", "col", "present"), [(40, 20, 25), (0, 0, 9), (92, 43, 9), (1, 20, 20)])
+def test_window_is_the_square_around_the_spot_cut_at_the_border(
+    meg2: Detector, row: int, col: int, present: int
+) -> None:
+    table = SpotFinder(meg2, 5).table(torch.tensor([row * 44 + col]))
+    assert int(table.present.sum()) == present
+    rows, cols = torch.meshgrid(torch.arange(-2, 3) + row, torch.arange(-2, 3) + col, indexing="ij")
+    expected = (rows * 44 + cols).flatten()[table.present.flatten()]
+    assert torch.equal(table.sources.flatten()[table.present.flatten()], expected)
+    index, taps = table.edges(4092)
+    assert torch.equal(index[0], expected)
+    assert torch.equal(taps, table.present.flatten().nonzero().flatten())
+
+
+def test_face_that_is_no_lattice_is_refused(meg2: Detector) -> None:
+    with pytest.raises(ValueError, match=r"model\.spot\.window: face 'top' is not a lattice"):
+        SpotFinder(replace(meg2, faces={"top": meg2.faces["top"]}), 5)
+
+
+def test_moments_agree_with_plain_sums(meg2: Detector) -> None:
+    light = light_at(meg2, 50 * 44 + 10, 6.0)
+    spot = find(SpotFinder(meg2, 5), light["inner"])
+    moments = FaceMoments(meg2)
+    got = moments.raw(light, spot)[0].double().numpy()
+    total = sum(float(values.sum()) for values in light.values())
+    assert got[0] == pytest.approx(np.log(total), abs=1e-5)
+    offset = 4
+    for name, face in meg2.faces.items():
+        npho = light[name][0].double().numpy()
+        assert got[offset] == pytest.approx(np.log((npho.sum() + 1) / (total + 1)), abs=1e-4)
+        local = (meg2.position[face.sensor_ids] - spot.position[0].numpy()) @ spot.frame[0].numpy().T
+        for power in (1, 2):
+            if npho.sum() < 1:
+                break
+            weight = npho**power / (npho**power).sum()
+            mean = weight @ local
+            spread = np.sqrt(weight @ (local - mean) ** 2)
+            start = offset + 1 + 6 * (power - 1)
+            assert np.allclose(got[start : start + 3], mean, atol=2e-3), (name, power)
+            assert np.allclose(got[start + 3 : start + 6], spread, atol=2e-3), (name, power)
+        offset += 13
+    assert offset == moments.num_outputs
+
+
+def test_moments_of_no_light_are_finite_and_have_a_gradient(mini: Detector) -> None:
+    light = {name: torch.zeros(2, len(face), requires_grad=True) for name, face in mini.faces.items()}
+    spot = find(SpotFinder(mini, 3), light["inner"])
+    found = FaceMoments(mini)(light, spot)
+    assert found.isfinite().all()
+    found.sum().backward()
+    assert all(values.grad is not None and values.grad.isfinite().all() for values in light.values())
+
+
+def test_fitted_moments_have_zero_mean_and_unit_spread(mini: Detector) -> None:
+    torch.manual_seed(0)
+    light = {name: torch.rand(200, len(face)) * 100 for name, face in mini.faces.items()}
+    spot, moments = find(SpotFinder(mini, 3), light["inner"]), FaceMoments(mini)
+    moments.fit(moments.raw(light, spot))
+    values = moments(light, spot)
+    assert values.mean(0).abs().max() < 1e-3
+    std = values.std(0, correction=0)
+    assert ((std - 1).abs() < 1e-3)[moments.std != 1].all()
+    assert (moments.std != 1).sum() > 60
+
+
+def test_graph_without_a_window_has_no_spot(mini: Detector) -> None:
+    assert EncoderGraph(mini, ModelConfig(spot={"window": 0})).spot is None
+    with pytest.raises(ValueError, match="window 4 is not odd"):
+        ModelConfig(spot={"window": 4})
