@@ -92,6 +92,7 @@ def test_it_is_the_batch_that_pyg_would_make_of_its_events(spec, events):
     assert batch.validate()
     singles = batch.to_data_list()
     assert_same(batch, Batch.from_data_list(singles))
+    assert_same(batch[2], singles[2])
     for number, single in enumerate(singles):
         for node in spec.detector.faces:
             template[node].x = torch.tensor(
@@ -104,7 +105,6 @@ def test_it_is_the_batch_that_pyg_would_make_of_its_events(spec, events):
             template[edge[2]].pos = single[edge[2]].pos
             del single[edge]
         assert_same(single, template)
-    assert_same(batch[2], singles[2])
     assert [graph.event.item() for graph in batch[1:3]] == [1, 2]
 
 
