@@ -24,6 +24,10 @@ class Deposit(RegressionTask):
     resolutions: ClassVar = {"deposit_resolution_68": "MeV"}
     baselines: ClassVar = {"training mean": ("linear",)}
 
+    def mirrored(self, target: Tensor, axis: str) -> Tensor:
+        """An energy looks the same in a mirror."""
+        return target
+
     def losses(self, raw: Tensor, target: Tensor) -> Tensor:
         """Its own loss, in place of `loss_fn`: log cosh of the scaled residual."""
         residual = raw - self.scale(target)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -96,7 +98,7 @@ def test_an_edge_to_the_spot_less_is_the_window_without_this_sensor(mini):
     def without(table):
         present = table.present.clone()
         present[event, 0, tap] = False
-        return table._replace(present=present)
+        return replace(table, present=present)
 
     table = model.spot.finder.table
     model.spot.finder.table = lambda node: without(table(node))

@@ -75,3 +75,59 @@ def test_restored_inputs_give_the_same_inputs(scheme):
         for before, after in zip(module.validity(x), module.validity(restored), strict=True):
             assert torch.equal(before, after)
         assert torch.allclose(module(restored, *module.validity(restored)), inputs, rtol=1e-5, atol=1e-6)
+
+
+def sample(dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    """Readings as files have them: a broad npho, times around another zero, some invalid."""
+    generator = torch.Generator().manual_seed(0)
+    npho = torch.randn(20, 400, generator=generator, dtype=dtype).mul(1.5).add(5).exp()
+    time = torch.randn(20, 400, generator=generator, dtype=dtype) * 2e-9 - 7e-8
+    x = torch.stack([npho, time], -1)
+    x[0, :50] = 1e10
+    x[1, :50] = torch.nan
+    return x
+
+
+@pytest.mark.parametrize("scheme", ["log1p", "sqrt", "anscombe", "linear"])
+def test_auto_puts_the_sample_into_a_bounded_range(scheme: str) -> None:
+    normalizer = Normalizer(NormalizationConfig(constants="auto", npho_scheme=scheme)).double()
+    x = sample()
+    normalizer.fit(x)
+    validity = normalizer.validity(x)
+    values = normalizer(x, *validity)
+    npho, time = (values[..., i][valid] for i, valid in enumerate(validity))
+    assert float(npho.quantile(0.999)) == pytest.approx(3.0, abs=0.02)
+    assert float(time.median()) == pytest.approx(0.0, abs=0.02)
+    assert float(time.quantile(0.84) - time.quantile(0.16)) == pytest.approx(2.0, abs=0.02)
+    assert npho.abs().max() <= 4
+    assert time.abs().max() <= 4
+    assert (values[..., 0][~validity[0]] == -5).all()
+    inside = (values.abs() < 4) & torch.stack(validity, -1)
+    assert torch.allclose(normalizer.inverse(values)[inside], x[inside], rtol=1e-6)
+
+
+def test_constants_that_are_given_win_over_the_sample() -> None:
+    config = NormalizationConfig.model_validate({"constants": "auto", "time_scale": 5e-9, "sentinel_value": -9.0})
+    normalizer = Normalizer(config)
+    normalizer.fit(sample(torch.float32))
+    assert float(normalizer.time_scale) == pytest.approx(5e-9)
+    assert float(normalizer.sentinel_value) == -9.0
+    assert float(normalizer.npho_scale) != 30.0
+    again = NormalizationConfig.model_validate(config.model_dump())  # as a run folder keeps them
+    assert again == config
+    assert again.model_fields_set >= {"time_scale", "sentinel_value"}
+    assert "npho_scale" not in config.model_dump()
+
+
+def test_seeds_constants_do_not_look_at_the_sample() -> None:
+    normalizer = Normalizer(NormalizationConfig())
+    before = {name: values.clone() for name, values in normalizer.named_buffers()}
+    normalizer.fit(sample())
+    assert all(torch.equal(values, before[name]) for name, values in normalizer.named_buffers())
+    assert NormalizationConfig.model_validate("auto").constants == "auto"
+
+
+def test_sample_without_light_is_an_error() -> None:
+    normalizer = Normalizer(NormalizationConfig(constants="auto"))
+    with pytest.raises(ValueError, match="normalization auto: none of 20 readings has a positive npho"):
+        normalizer.fit(torch.full((2, 10, 2), 1e10))

@@ -27,9 +27,7 @@ def all_tasks() -> nn.ModuleDict:
 
 @pytest.mark.parametrize("name", ["mini", "meg2"])
 @pytest.mark.parametrize("axis", ["y", "z"])
-def test_mirrored_sensors_stand_at_the_mirrored_places(
-    name: str, axis: str, request: pytest.FixtureRequest
-) -> None:
+def test_mirrored_sensors_stand_at_the_mirrored_places(name: str, axis: str, request: pytest.FixtureRequest) -> None:
     detector: Detector = request.getfixturevalue(name)
     ids = detector.mirrored(axis)
     assert np.allclose(detector.position[ids], detector.position * SIGNS[axis], atol=1e-6)
@@ -46,7 +44,7 @@ def test_survey_does_not_change_who_mirrors_whom(mini: Detector, monkeypatch: py
     moved = replace(mini, position=position)
     assert np.array_equal(moved.mirrored("z"), mini.mirrored("z"))
     monkeypatch.setattr(Detector, "from_yaml", lambda text: moved)
-    with pytest.raises(ValueError, match="detector mini is no mirror image of itself in z: sensor .* within 0.01 cm"):
+    with pytest.raises(ValueError, match=r"detector mini is no mirror image of itself in z: sensor .* within 0.01 cm"):
         mini.mirrored("z")
 
 

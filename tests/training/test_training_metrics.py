@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
+from xecgnn.config import FORMAT
 from xecgnn.evaluation.pages.curves import PLOTS
 from xecgnn.evaluation.report import report
 from xecgnn.evaluation.runs import Run, RunFolder
@@ -117,7 +118,7 @@ def test_the_report_shows_all_and_links_only_what_is_there(example: Path) -> Non
 def test_the_report_of_a_run(tmp_path: Path) -> None:
     run = tmp_path / "a run"
     run_epochs(MetricsTracker(run / "metrics"), range(2), val_loss=0.5)
-    (run / "config.yaml").write_text("format: 2\nseed: 3\n")
+    (run / "config.yaml").write_text("format: 3\nseed: 3\n")
     (run / "predictions_a run.csv").touch()
     files = report(RunFolder(run)).files
     assert {path.parent for path in files} == {run / "metrics"}
@@ -276,7 +277,7 @@ def test_mistakes_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
         measure.log_batch(1.0)
     with pytest.raises(ValueError, match="no finished epoch, nothing to draw"):
         generate_all_plots(measure, tmp_path)
-    assert report(RunFolder(tmp_path, {"format": 2})).files == []  # nor in its metrics/
+    assert report(RunFolder(tmp_path, {"format": FORMAT})).files == []  # nor in its metrics/
     assert re.search(r"not drawn: training report \(.*training_metrics.csv: no finished epoch\)", caplog.text)
     (tmp_path / "training_metrics.csv").write_text("run,loss\n1,x\n")
     with pytest.raises(ValueError, match="not a table of training metrics"):

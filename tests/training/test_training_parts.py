@@ -19,9 +19,9 @@ from xecgnn.detector import Detector
 from xecgnn.names import INVALID_LIMIT
 from xecgnn.nn import Masker
 from xecgnn.tasks import SampleReweighter
+from xecgnn.training.augment import drop_channels
 from xecgnn.training.config import TrainingConfig
 from xecgnn.training.ema import WarmEMA
-from xecgnn.training.augment import drop_channels
 from xecgnn.training.objective import Objective, RegressionObjective
 from xecgnn.training.optimizer import build_optimizer
 from xecgnn.training.reconstruction import ReconstructionObjective
@@ -186,7 +186,7 @@ def test_broken_checkpoints_are_one_line(tmp_path: Path) -> None:
         xecgnn.load_model(broken)
     for config in ({}, {"format": 3}):
         torch.save({"state_dict": {}, "xecgnn": {"kind": "regression", "config": config}}, broken)
-        with pytest.raises(ValueError, match=f"written in format {config.get('format', 1)}, allowed: 2"):
+        with pytest.raises(ValueError, match=f"written in format {config.get('format', 1)}, allowed: 3"):
             xecgnn.load_model(broken)
     with pytest.raises(FileNotFoundError, match="not found"):
         xecgnn.load_model(tmp_path / "none.pth")

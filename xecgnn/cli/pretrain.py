@@ -31,6 +31,7 @@ def reconstruct(config: PretrainConfig | InpaintConfig, default_name: str = "pre
     masker = Masker(model.detector, config.masking, lists)
     data = EventDataModule(model.detector, config.data, config.seed, tasks=[])
     check_data(data, config)
+    model.backbone.normalizer.fit(data.sample().x)
     objective = ReconstructionObjective(model, masker, config.loss, config.training.compile)
     run = run_training(config, start, objective, data, default_name)
 

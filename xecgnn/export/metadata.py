@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,4 +74,6 @@ def weights_hash(module: nn.Module) -> str:
 def normalization_of(normalizer: Normalizer) -> NormalizationConfig:
     """The constants as the network has them: those of the checkpoint, whatever its settings say."""
     constants = {name: float(values) for name, values in normalizer.named_buffers()}
-    return NormalizationConfig(npho_scheme=normalizer.npho_scheme, **constants)
+    bound = constants.pop("bound")
+    bounds = {"bound": bound} if math.isfinite(bound) else {}
+    return NormalizationConfig(npho_scheme=normalizer.npho_scheme, **constants, **bounds)

@@ -62,7 +62,8 @@ class Network(nn.Module):
         return predictions
 
     def fit_readings(self, readings: Readings) -> None:
-        """Take constants from readings of some training events; a network may have none."""
+        """Take constants from raw readings of some training events."""
+        self.normalizer.fit(readings.x)
 
     def raw_outputs(self, batch: Batch) -> dict[str, Tensor]:
         """Outputs of the heads, (B, num_outputs) per task, in the space where the losses act."""

@@ -66,12 +66,13 @@ class SpotEncoder(nn.Module):
         """npho >= 0 (B, N) of each face, the spot, and the node features (B * N, 2) of its face."""
         npho_valid, time_valid = self.normalizer.validity(x)
         npho = torch.where(npho_valid, x[..., 0], 0).clamp(min=0)
-        light = {name: values.view(len(x), -1) for name, values in self.faces.split(npho).items()}
+        light = {name: values.view(-1, self.faces.sizes[name]) for name, values in self.faces.split(npho).items()}
+        face = self.finder.face
         time, timed = (
-            self.faces.take(values, self.finder.face).view(len(x), -1) for values in (x[..., 1], time_valid)
+            self.faces.take(values, face).view(-1, self.faces.sizes[face]) for values in (x[..., 1], time_valid)
         )
         time = torch.where(timed, time, 0)
-        bright = light[self.finder.face]
+        bright = light[face]
         spot = self.finder(bright, time, timed)
         share = bright / bright.sum(1, keepdim=True).clamp(min=1)
         delay = torch.where(timed, (time - spot.time.unsqueeze(1)) / self.normalizer.time_scale, 0)

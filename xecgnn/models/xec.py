@@ -69,6 +69,7 @@ class XECModel(Network):
         return {name: self.task(name).from_spot(values, spot) for name, values in raw.items()} if self.framed else raw
 
     def fit_readings(self, readings: Readings) -> None:
+        super().fit_readings(readings)
         if self.spot is not None:
             self.spot.fit(readings.x)
 

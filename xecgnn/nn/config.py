@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from xecgnn.names import NPHO, RELATIVE_NPHO
 from xecgnn.settings import Settings
@@ -32,8 +32,14 @@ class NormalizationConfig(Settings):
 
     On simulated MEG II events they give valid npho a mean of 0.8 and a spread of 0.9, and valid times 0.7 and 0.9; the
     sentinel lies below npho = -190 and below every time that is not negative.
+
+    With `constants: auto` (or the word `auto` in place of the section) those that are not given come from readings of
+    the training sample, see `Normalizer.fit`.
     """
 
+    constants: Literal["seeds", "auto"] = Field(
+        "seeds", description="those that are not given: fixed ones, or from the training sample"
+    )
     npho_scheme: Literal["log1p", "sqrt", "anscombe", "linear"] = Field("log1p", description="transform of npho")
     npho_scale: float = Field(30.0, gt=0, description="scale of npho inside the transform, unit of the npho branch")
     npho_scale2: float = Field(1.0, gt=0, description="divides the result of log1p")
@@ -41,6 +47,20 @@ class NormalizationConfig(Settings):
     time_scale: float = Field(3e-9, gt=0, description="scale of the sensor time, s")
     time_shift: float = Field(0.5, description="subtracted from time / time_scale")
     sentinel_value: float = Field(-2.0, description="network input in place of an invalid reading")
+    bound: float | None = Field(None, gt=0, description="largest size of a valid network input (null: none)")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_word(cls, value: Any) -> Any:
+        return {"constants": value} if isinstance(value, str) else value
+
+    @model_serializer(mode="wrap")
+    def _what_was_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Constants that the data will set are not those of these settings."""
+        values: dict[str, Any] = handler(self)
+        if self.constants == "seeds":
+            return values
+        return {name: value for name, value in values.items() if name in {"constants", *self.model_fields_set}}
 
     @classmethod
     def for_branch(cls, branch: str) -> NormalizationConfig:

@@ -19,8 +19,8 @@ class LatticeConv(MessagePassing):
 
     .. math:: y_i = b + \sum_{j \in N(i)} W_{tap(j, i)} \, x_j
 
-    Given a `Table` or an `EventTable` it runs dense, as `conv2d` over a regular lattice; given edges it passes messages. The parameters
-    have the shapes of `torch.nn.Conv2d`, and all agree to float precision.
+    Given a `Table` or an `EventTable` it runs dense, as `conv2d` over a regular lattice; given edges it passes
+    messages. The parameters have the shapes of `torch.nn.Conv2d`, and all agree to float precision.
 
     Args:
         in_channels: channels of a source node.

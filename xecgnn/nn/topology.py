@@ -6,7 +6,7 @@ Sizes: B events, N and M nodes of an event at the source and the target, E edges
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -188,7 +188,8 @@ class Table(nn.Module):
         )
 
 
-class EventTable(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class EventTable:
     """Dense form of edges that differ from event to event, to one target in each.
 
     Attributes:
@@ -198,8 +199,7 @@ class EventTable(NamedTuple):
 
     sources: Tensor
     present: Tensor
-
-    window = None
+    window: ClassVar[None] = None
 
     @property
     def num_taps(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from xecgnn.data.batch import Readings
+from xecgnn.detector import Detector
 from xecgnn.training.augment import build_augmentations
 from xecgnn.training.checkpoint import KEY
 from xecgnn.training.config import TrainingConfig
@@ -50,8 +51,8 @@ class TrainingModule(pl.LightningModule):
         self.seed = seed
         self.info = info
         self.monitor = monitor
-        network = objective.model
-        self.augmentations = build_augmentations(config, network.detector, getattr(network, "tasks", nn.ModuleDict()))
+        tasks = getattr(objective.model, "tasks", nn.ModuleDict())
+        self.augmentations = build_augmentations(config, cast(Detector, objective.model.detector), tasks)
         if config.freeze_encoder:
             objective.backbone.requires_grad_(False)
 
