@@ -23,7 +23,7 @@ from xecgnn.evaluation.artifacts import ARTIFACTS
 from xecgnn.models.encoder import LAYOUTS
 from xecgnn.models.network import NETWORKS
 from xecgnn.names import TARGETS
-from xecgnn.tasks.config import TasksConfig
+from xecgnn.tasks.config import ReweightingConfig, TasksConfig
 from xecgnn.tasks.registry import TASKS
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -41,14 +41,14 @@ TRAIN = [
 @contextmanager
 def nothing_registered() -> Iterator[None]:
     """What plugins register is gone afterwards: for the tests that follow in this process there are none."""
-    kept = [TARGETS, ARTIFACTS, plugins._loaded, TasksConfig.model_fields]
+    kept = [TARGETS, ARTIFACTS, plugins._loaded, TasksConfig.model_fields, ReweightingConfig.model_fields]
     kept += [entries for registry in (TASKS, NETWORKS, LAYOUTS) for entries in (registry._modules, registry._entries)]
     before = [dict(entries) for entries in kept]
     yield
     for entries, old in zip(kept, before, strict=True):
         entries.clear()
         entries.update(old)
-    for settings in (TasksConfig, TrainConfig):
+    for settings in (TasksConfig, ReweightingConfig, TrainConfig):
         settings.model_rebuild(force=True)
 
 

@@ -16,6 +16,8 @@ import torch
 
 from xecgnn.data import BadFileError, DataConfig, EventLoader, Events, write
 from xecgnn.data.reader import TreeReader
+from xecgnn.names import SCHEMA, TARGETS
+from xecgnn.schema import Column
 
 COUNTS = (700, 51, 450)
 TOTAL = sum(COUNTS)
@@ -258,3 +260,24 @@ def test_a_file_that_breaks_while_it_is_read_is_named_in_one_line(make, folder, 
     with pytest.raises(BadFileError, match=r"2\.root: cannot read entries") as caught:
         epoch(loader)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("column", [Column("doseTruth", "truth"), Column("doseTruth", "truth", "float32", 3, "Gy")])
+def test_a_target_of_a_plugin(mini, tmp_path, monkeypatch, workers, column):
+    """Declared in this process alone, with width and type or without them."""
+    monkeypatch.setitem(SCHEMA._columns, "doseTruth", column)
+    monkeypatch.setitem(TARGETS, "dose", "doseTruth")
+    events = np.arange(100)
+    dose = events[:, None] + np.arange(3) / 8
+    dose[7] = 1e10
+    readings = np.zeros((100, mini.num_sensors), np.float32)
+    columns = {"npho": readings, "relative_time": readings, "doseTruth": dose, "event": events}
+    write(Events(columns), tmp_path / "a.root")
+    config = DataConfig(batch_size=8, chunksize=40, num_workers=workers)
+    batches = list(EventLoader(tmp_path, mini, config, shuffle=True, truth=["doseTruth"]))
+    dose[7] = np.nan
+    assert len(batches) == 12
+    for batch in batches:
+        assert batch.y["dose"].dtype == torch.float32
+        np.testing.assert_array_equal(batch.y["dose"].numpy(), dose[batch.event.numpy()])

@@ -53,7 +53,8 @@ class Readings:
             if branch in columns:
                 values = columns[branch]
                 is_class = np.issubdtype(values.dtype, np.integer)
-                y[task] = torch.tensor(values.astype(np.int64) if is_class else values.reshape(len(values), -1))
+                values = values.astype(np.int64) if is_class else values.reshape(len(values), -1).astype(np.float32)
+                y[task] = torch.tensor(values)
         numbers = {name: torch.tensor(columns[name].astype(np.int64)) for name in IDENTIFIERS if name in columns}
         return cls(torch.from_numpy(x), y, **numbers)
 

@@ -34,7 +34,8 @@ class EventBuffer:
     ) -> None:
         self._targets = targets
         self._x = np.empty((capacity, num_sensors, len(FEATURES)), np.float32)
-        self._columns = {column.name: _empty(column, capacity) for column in columns}
+        self._types = {column.name: column.dtype for column in columns}
+        self._columns: dict[str, np.ndarray] = {}
         self._free = np.arange(capacity)
 
     @property
@@ -51,8 +52,11 @@ class EventBuffer:
         """Store a column, of any number type and byte order, in these rows."""
         if name in FEATURES:
             self._x[rows, :, FEATURES.index(name)] = values
-        else:
-            self._columns[name][rows] = values
+            return
+        if name not in self._columns:  # the files alone know the width and type of one that is declared without
+            shape = len(self._x), *values.shape[1:]
+            self._columns[name] = np.empty(shape, self._types[name] or values.dtype.newbyteorder("="))
+        self._columns[name][rows] = values
 
     def take(self, rows: Rows) -> Readings:
         """Copy events out and free their rows."""
@@ -64,7 +68,3 @@ class EventBuffer:
     def free(self, rows: Rows) -> None:
         """Give rows back unread."""
         self._free = np.concatenate([self._free, rows])
-
-
-def _empty(column: Column, capacity: int) -> np.ndarray:
-    return np.empty(capacity if column.width == 1 else (capacity, column.width), column.dtype)

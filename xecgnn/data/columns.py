@@ -41,8 +41,9 @@ def known_truth(column: Column, values: np.ndarray) -> np.ndarray:
     """
     if column.kind != "truth":
         return values
-    if np.dtype(column.dtype).kind in "iu":  # stored as any type of number
-        known = (values >= 0) & (values <= np.iinfo(column.dtype).max)
+    dtype = np.dtype(column.dtype or values.dtype)
+    if dtype.kind in "iu":  # stored as any type of number
+        known = (values >= 0) & (values <= np.iinfo(dtype).max)
         return values if known.all() else np.where(known, values, np.int64(UNKNOWN_CLASS))
     known = is_valid(values)
     return values if known.all() else np.where(known, values, np.float32(np.nan))

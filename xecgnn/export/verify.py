@@ -25,7 +25,8 @@ TOLERANCE = 1e-4  # largest |difference| / spread of an output over the events
 SMALLEST_SPREAD = 0.01
 REFERENCE_BATCH = 32
 
-Outputs = dict[str, NDArray[np.float32]]  # (E, values)
+Array = NDArray[np.floating]
+Outputs = dict[str, Array]  # (E, values)
 
 
 def verify(path: str | Path, raw: RawModel, events: Events) -> str:
@@ -95,12 +96,12 @@ def _found(session: Any, raw: RawModel, events: Events, batch: int) -> Outputs:
     return {name: _rows(np.concatenate(p)) for name, p in zip(raw.output_names, columns, strict=True)}
 
 
-def _spread(values: NDArray) -> NDArray:
+def _spread(values: Array) -> Array:
     """Standard deviation of each value over the events (E, values)."""
     return np.maximum(values.std(0, dtype=np.float64), SMALLEST_SPREAD * np.abs(values).max(0))
 
 
-def _deviation(found: NDArray, expected: NDArray, spread: NDArray) -> float:
+def _deviation(found: Array, expected: Array, spread: Array) -> float:
     """Largest |difference| / spread; infinite where an output is not finite, or always 0 and now not."""
     difference = np.abs(found.astype(np.float64) - expected)
     ratio = np.divide(difference, spread, out=np.full_like(difference, np.inf), where=spread > 0)
@@ -111,5 +112,5 @@ def _batches(events: Events, size: int) -> Iterator[Events]:
     return (events[start : start + size] for start in range(0, len(events), size))
 
 
-def _rows(values: NDArray) -> NDArray:
+def _rows(values: Array) -> Array:
     return values.reshape(len(values), -1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
@@ -49,7 +50,7 @@ class NGamma(Task):
     def decode(self, raw: Tensor) -> dict[str, Tensor]:
         return {self.name: raw.float().softmax(-1)}
 
-    def columns(self, outputs: dict[str, Tensor]) -> dict[str, NDArray]:
+    def columns(self, outputs: dict[str, Tensor]) -> dict[str, NDArray[np.generic]]:
         return {prediction_of(self.branch): as_column(outputs[self.name].argmax(-1).int())}
 
     def metric_units(self) -> dict[str, str]:

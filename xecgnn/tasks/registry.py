@@ -11,7 +11,8 @@ from xecgnn.config import TrainConfig
 from xecgnn.names import SCHEMA, TARGETS
 from xecgnn.registry import Registry
 from xecgnn.schema import Column
-from xecgnn.tasks.config import TasksConfig
+from xecgnn.settings import Settings
+from xecgnn.tasks.config import Histogram1D, Histogram2D, ReweightingConfig, TasksConfig
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,7 +23,7 @@ __all__ = ["TASKS", "build_tasks"]
 
 
 class Tasks(Registry["type[Task]"]):
-    """Name -> task. One that is registered has a section of its name in the settings, and a target in every batch."""
+    """Name -> task. One that is registered has sections of its name in the settings, and a target in every batch."""
 
     def register(self, name: str) -> Callable[[type[Task]], type[Task]]:
         add = super().register(name)
@@ -33,14 +34,21 @@ class Tasks(Registry["type[Task]"]):
                 TARGETS[name] = task.branch
                 if task.branch not in SCHEMA:
                     SCHEMA.declare(Column(task.branch, "truth", "float32", task.width))
-                field: Any = Field(default_factory=task.settings, description=(task.__doc__ or name).split("\n")[0])
-                field.annotation = task.settings
-                TasksConfig.model_fields[name] = field
-                for settings in (TasksConfig, TrainConfig):
-                    settings.model_rebuild(force=True)
+                meaning = (task.__doc__ or name).split("\n")[0]
+                histogram = Histogram1D if task.width == 1 else Histogram2D
+                _add_section(TasksConfig, name, task.settings, meaning)
+                _add_section(ReweightingConfig, name, histogram, f"bins of {name}")
+                TrainConfig.model_rebuild(force=True)
             return task
 
         return declare
+
+
+def _add_section(owner: type[Settings], name: str, settings: type[Settings], meaning: str) -> None:
+    field: Any = Field(default_factory=settings, description=meaning)
+    field.annotation = settings
+    owner.model_fields[name] = field
+    owner.model_rebuild(force=True)
 
 
 OURS = {

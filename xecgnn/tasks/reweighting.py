@@ -9,8 +9,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from xecgnn.names import SCHEMA, TARGETS
 from xecgnn.tasks.config import ReweightingConfig
+from xecgnn.tasks.registry import TASKS
 
 __all__ = ["SampleReweighter", "TargetHistogram"]
 
@@ -81,7 +81,7 @@ class SampleReweighter(nn.Module):
         for name, group in config:
             if group.enabled:
                 # A third value (w of u, v, w) has as many bins as the second.
-                missing = SCHEMA[TARGETS[name]].width - len(group.bins)
+                missing = TASKS[name].width - len(group.bins)
                 self.histograms[name] = TargetHistogram((*group.bins, *group.bins[-1:] * missing))
 
     def fit(self, targets: Mapping[str, ArrayLike]) -> None:

@@ -181,7 +181,7 @@ class Task(nn.Module):
             "moments": Moments([axis.name for axis in self.axes], self.residuals),
         }
 
-    def columns(self, outputs: dict[str, Tensor]) -> dict[str, NDArray]:
+    def columns(self, outputs: dict[str, Tensor]) -> dict[str, NDArray[np.generic]]:
         """Columns for files: pred_<branch> and, where predicted, sigma_<branch>; (B,) or (B, width)."""
         columns = {prediction_of(self.branch): outputs[self.name]}
         if f"{self.name}_sigma" in outputs:
@@ -189,7 +189,7 @@ class Task(nn.Module):
         return {key: as_column(values) for key, values in columns.items()}
 
 
-def as_column(values: Tensor) -> NDArray:
+def as_column(values: Tensor) -> NDArray[np.generic]:
     """(B,) or (B, width > 1) on the CPU: files hold single values as scalars."""
     array = values.detach().cpu().numpy()
     return array.reshape(len(array)) if array.size == len(array) else np.ascontiguousarray(array)
