@@ -14,12 +14,13 @@ from matplotlib.ticker import MaxNLocator
 from xecgnn.evaluation.artifacts import artifact, make
 from xecgnn.evaluation.config import Style
 from xecgnn.evaluation.pages.page import BLUE, DASHES, GREEN, ORANGE, PURPLE, RED, SKY, Content, new_page
-from xecgnn.evaluation.ranking import is_ranked
-from xecgnn.evaluation.runs import METRICS, METRICS_TABLE, Run
+from xecgnn.evaluation.runs import METRICS, Run
 from xecgnn.output import check_new
 from xecgnn.table import Table
 from xecgnn.tasks.config import TasksConfig
+from xecgnn.tasks.ranking import is_ranked
 from xecgnn.tasks.registry import TASKS, build_tasks
+from xecgnn.training.metrics.history import CSV
 
 __all__ = ["Comparison", "compare_runs", "differing_settings"]
 
@@ -29,7 +30,7 @@ COLORS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, "#000000")
 ALSO = {"lr": "learning rate", "grad_norm": "gradient norm", "samples_per_sec": "samples / s"}  # drawn, not ranked
 PANELS, LINES, LETTERS, CELL = 6, 54, 150, 40  # panels, lines and letters of a page; letters of a cell
 NONE = "–"
-TABLE = f"{METRICS}/{METRICS_TABLE}"
+TABLE = f"{METRICS}/{CSV}"
 LEGEND = """Better is: lower for losses, widths and resolutions, higher for accuracies, closer to zero for biases and
 skewnesses. Epochs count from 0."""
 

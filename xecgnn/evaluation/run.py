@@ -12,10 +12,12 @@ from xecgnn.data.writer import write
 from xecgnn.evaluation.baselines.light import LightSummary
 from xecgnn.evaluation.baselines.targets import Baseline, fit_baselines
 from xecgnn.evaluation.config import EvaluationConfig
-from xecgnn.evaluation.predictions import judged_events
+from xecgnn.evaluation.predictions import baseline_columns
 from xecgnn.evaluation.runs import EvaluatedRun
 from xecgnn.evaluation.worst import WorstEvents
-from xecgnn.models.xec import XECModel
+from xecgnn.inference.predictions import predict
+from xecgnn.inference.predictor import Judge
+from xecgnn.models.network import Network
 from xecgnn.names import FEATURES, INVALID_VALUE
 from xecgnn.tasks.task import Task
 
@@ -25,7 +27,7 @@ BASELINE_EVENTS = 20_000  # training events that the baselines are fitted to
 
 
 def evaluate_run(
-    model: XECModel,
+    model: Network,
     training: Iterable[Readings],
     events: Iterable[Readings],
     run: EvaluatedRun,
@@ -47,13 +49,12 @@ def evaluate_run(
 
     config = config or EvaluationConfig()
     _remove_earlier(run)
-    tasks = {name: model.task(name) for name in model.tasks}
-    summarize = LightSummary(model.detector, float(model.normalizer.npho_threshold))
-    baselines = fit_on_batches(tasks, summarize, training)
     was_training = model.training
-    model.eval()
+    summarize = LightSummary(model.detector, float(model.normalizer.npho_threshold))
+    baselines = fit_on_batches({name: model.task(name) for name in model.tasks}, summarize, training)
+    stream = (batch.events.with_columns(dict(baseline_columns(baselines, summarize(batch)))) for batch in events)
     worst, parts = WorstEvents(config.worst_events), []
-    for some in judged_events(model, events, summarize, baselines):
+    for some in predict(Judge(model), stream):
         worst.add(some)
         parts.append(some.select(*(name for name in some.fields if name not in FEATURES)))
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from xecgnn.config import check_format
-from xecgnn.evaluation.ranking import penalty
 from xecgnn.settings import flattened, read_yaml, validated
+from xecgnn.tasks.ranking import penalty
+from xecgnn.training.metrics.history import CSV, METRICS, History, curves, read_metrics
 
 if TYPE_CHECKING:  # a comparison of curves needs none of these
     from xecgnn.data.events import Events
@@ -21,11 +21,11 @@ if TYPE_CHECKING:  # a comparison of curves needs none of these
     from xecgnn.evaluation.sample import PredictedSample
     from xecgnn.tasks.task import Task
 
-__all__ = ["METRICS", "EvaluatedRun", "History", "Run", "RunFolder", "curves", "open_run", "read_metrics", "read_run"]
+__all__ = ["METRICS", "EvaluatedRun", "History", "Run", "RunFolder", "open_run", "read_run"]
 
 log = logging.getLogger(__name__)
 
-SETTINGS, METRICS, METRICS_TABLE = "config.yaml", "metrics", "training_metrics.csv"
+SETTINGS = "config.yaml"
 FILES = {
     "csv": "predictions_{}.csv",
     "predictions": "validation_results_{}.root",
@@ -34,8 +34,6 @@ FILES = {
     "sensors": "sensor_predictions_{}.root",
 }
 MLFLOW_NAMES = {"train_loss": "loss_mean"}  # what is called otherwise in the table of a run
-
-History = dict[str, dict[int, float]]  # {metric: {epoch: finite value}}, no empty ones
 
 
 class RunFolder:
@@ -59,7 +57,7 @@ class RunFolder:
     @cached_property
     def history(self) -> History:
         """Curves of the training."""
-        path = self.path / METRICS / METRICS_TABLE
+        path = self.path / METRICS / CSV
         found = curves(read_metrics(path))
         if not found:
             raise ValueError(f"{path}: no finished epoch")
@@ -166,32 +164,7 @@ def read_run(run: str, mlflow_uri: str) -> Run:
     if not (folder / SETTINGS).is_file():
         raise ValueError(f"{run}: there is no {SETTINGS} in it, it is not the folder of a run")
     settings = {name: str(value) for name, value in flattened(read_yaml(folder / SETTINGS)).items()}
-    return Run(folder.resolve().name, settings, curves(read_metrics(folder / METRICS / METRICS_TABLE)))
-
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Rows of training_metrics.csv, each without what is empty; none without the file.
-
-    A last line that was cut off when the process was killed does not count.
-    """
-    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
-    if lines and not lines[-1].endswith("\n"):
-        lines.pop()
-    try:
-        rows = [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(lines)]
-        return [{"epoch": row.pop("epoch"), **row} for row in rows]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not a table of training metrics ({type(error).__name__}: {error})") from None
-
-
-def curves(rows: Iterable[Mapping[str, float | None]]) -> History:
-    """The finite values of rows of a table, by metric and epoch."""
-    history: History = {}
-    for row in rows:
-        for metric, value in row.items():
-            if metric != "epoch" and value is not None and math.isfinite(value):
-                history.setdefault(metric, {})[int(row["epoch"] or 0)] = value
-    return history
+    return Run(folder.resolve().name, settings, curves(read_metrics(folder / METRICS / CSV)))
 
 
 def _read_mlflow(name: str, uri: str) -> Run:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xecgnn.evaluation.measures import logged_metrics, measure, usable_events
-from xecgnn.evaluation.ranking import penalty
 from xecgnn.table import Table, number
+from xecgnn.tasks.ranking import penalty
 from xecgnn.tasks.task import Task
 
 __all__ = ["sample_line", "summary_table"]

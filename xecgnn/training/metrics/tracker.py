@@ -17,11 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from xecgnn.evaluation.runs import METRICS, History, curves, read_metrics
-from xecgnn.evaluation.runs import METRICS_TABLE as CSV
 from xecgnn.output import completed, write_text
+from xecgnn.training.metrics.history import CSV, METRICS, History, curves, read_metrics
 
-__all__ = ["CSV", "JSON", "METRICS", "EpochMetrics", "MetricsTracker", "compute_grad_norm", "is_first_process"]
+__all__ = ["JSON", "EpochMetrics", "MetricsTracker", "compute_grad_norm", "is_first_process"]
 
 log = logging.getLogger(__name__)
 
