@@ -12,15 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from xecgnn.evaluation.artifacts import artifact, make
+from xecgnn.evaluation.compared import Run
 from xecgnn.evaluation.config import Style
 from xecgnn.evaluation.pages.page import BLUE, DASHES, GREEN, ORANGE, PURPLE, RED, SKY, Content, new_page
-from xecgnn.evaluation.runs import METRICS, Run
 from xecgnn.output import check_new
 from xecgnn.table import Table
-from xecgnn.tasks.config import TasksConfig
 from xecgnn.tasks.ranking import is_ranked
-from xecgnn.tasks.registry import TASKS, build_tasks
-from xecgnn.training.metrics.history import CSV
+from xecgnn.tasks.registry import TASKS, named_tasks
+from xecgnn.training.metrics.history import CSV, METRICS
 
 __all__ = ["Comparison", "compare_runs", "differing_settings"]
 
@@ -166,7 +165,7 @@ def _short(cell: str) -> str:
 
 def _curves(figure: Figure, runs: Sequence[Run], metrics: Sequence[str]) -> None:
     """A panel per metric with all runs; a run keeps its colour on all pages."""
-    units = _units()
+    units = {name: unit for task in named_tasks(TASKS).values() for name, unit in task.metric_units().items()}
     runs = [run for run in runs if run.history]
     grid = figure.subplots(2, PANELS // 2)
     for ax in grid.flat[len(metrics) :]:
@@ -184,9 +183,3 @@ def _curves(figure: Figure, runs: Sequence[Run], metrics: Sequence[str]) -> None
     handles, labels = grid.flat[0].get_legend_handles_labels()
     columns = max(1, min(len(runs), LETTERS // (8 + max(map(len, labels)))))
     figure.legend(handles, labels, loc="outside upper right", ncols=columns, fontsize=8)
-
-
-def _units() -> dict[str, str]:
-    """Unit of each metric of every task."""
-    tasks = build_tasks(TasksConfig(**{name: {"enabled": True} for name in TASKS})).values()
-    return {metric: unit for task in tasks for metric, unit in task.metric_units().items()}  # type: ignore[operator]

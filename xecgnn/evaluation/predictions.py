@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from xecgnn.evaluation.baselines.light import Light
 from xecgnn.evaluation.baselines.targets import Baseline
@@ -22,7 +22,7 @@ def baseline_branch(title: str, task: Task) -> str:
     return f"{title.replace(' ', '_')}_{task.branch}"
 
 
-def baseline_columns(baselines: Mapping[str, Mapping[str, Baseline]], light: Light) -> Iterator[tuple[str, NDArray]]:
+def baseline_columns(baselines: Mapping[str, Mapping[str, Baseline]], light: Light) -> Iterator[tuple[str, np.ndarray]]:
     """Name and values of the columns of all baselines, {task: {title: fitted baseline}}, from the light of events."""
     for fitted in baselines.values():
         for title, baseline in fitted.items():

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Generator, Iterable
-from typing import cast
+from collections.abc import Generator, Iterable
 
 import numpy as np
 import torch
@@ -13,11 +12,10 @@ from xecgnn.data.events import Events
 from xecgnn.inference.predictor import Judge, Predictor
 from xecgnn.inference.stream import in_batches
 from xecgnn.names import FEATURES, LOSS, NPHO, TARGETS, UNKNOWN_CLASS, is_valid
-from xecgnn.tasks.config import TasksConfig
-from xecgnn.tasks.registry import build_tasks
+from xecgnn.tasks.registry import named_tasks
 from xecgnn.tasks.task import Task
 
-__all__ = ["named_tasks", "predict", "predicted_tasks"]
+__all__ = ["predict", "predicted_tasks"]
 
 
 def predict(predictor: Predictor, events: Iterable[Events], batch: int | None = None) -> Generator[Events]:
@@ -64,9 +62,3 @@ def predicted_tasks(predictor: Predictor, title: object = "the network") -> list
     if others:
         raise ValueError(f"{title}: gives {others[0]!r}, no prediction of {', '.join(TARGETS)}")
     return list(named_tasks(names).values())
-
-
-def named_tasks(names: Container[str]) -> dict[str, Task]:
-    """Tasks with their default settings, by name: what their columns, quantities and metrics are."""
-    built = build_tasks(TasksConfig.model_validate({name: {"enabled": name in names} for name in TARGETS}))
-    return cast("dict[str, Task]", dict(built.items()))
