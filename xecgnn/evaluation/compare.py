@@ -29,7 +29,6 @@ COLORS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, "#000000")
 ALSO = {"lr": "learning rate", "grad_norm": "gradient norm", "samples_per_sec": "samples / s"}  # drawn, not ranked
 PANELS, LINES, LETTERS, CELL = 6, 54, 150, 40  # panels, lines and letters of a page; letters of a cell
 NONE = "–"
-TABLE = f"{METRICS}/{CSV}"
 LEGEND = """Better is: lower for losses, widths and resolutions, higher for accuracies, closer to zero for biases and
 skewnesses. Epochs count from 0."""
 
@@ -102,7 +101,7 @@ def _order(metric: str) -> tuple[bool, bool, str]:
 def _tell(run: Run, metric: str) -> None:
     planned = run.settings.get("training.epochs", "")
     if not run.history:
-        log.warning("%s: no epoch is finished (no %s); its settings alone are compared", run.name, TABLE)
+        log.warning("%s: no epoch is finished (no %s); its settings alone are compared", run.name, f"{METRICS}/{CSV}")
     elif metric not in run.history:
         log.warning("%s: has no %s and is not ranked", run.name, metric)
     elif planned.isdigit() and run.epochs < int(planned):

@@ -86,4 +86,5 @@ def _reconstruct(model: ReconstructionNetwork, masker: Masker, batch: Readings, 
     predicted = model.backbone.normalizer.inverse(nn.functional.pad(predicted.float(), (0, 2 - channels)))
     found = {NPHO_VALID: npho_valid, TIME_VALID: time_valid, MASKED: masked}
     found |= {prediction_of(name): predicted[..., i] for i, name in enumerate(FEATURES[:channels])}
-    return batch.as_events().with_columns({name: values.cpu().numpy() for name, values in found.items()})
+    events = batch.as_events().select("identifier", "reading")
+    return events.with_columns({name: values.cpu().numpy() for name, values in found.items()})

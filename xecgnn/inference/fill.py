@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -62,9 +63,7 @@ def fill_file(config: FillConfig) -> Path:
         log.warning("%s: left out, as no flat arrays of numbers: %s", config.input, ", ".join(left_out))
     fill, on_gpu = _Fill(model.to(device), dead, reader, copied), device.type == "cuda"
 
-    def apply(stream: Iterator[Events]) -> Generator[Events]:
-        return in_batches(fill, stream, config.batch, on_gpu)
-
+    apply = partial(in_batches, fill, size=config.batch, on_gpu=on_gpu)
     model_hash = file_hash(config.checkpoint)
     depends_on = {"model": model_hash[:12], "device": str(device), "dead channels": _digest(dead)}
     depends_on |= {"batch": str(batch_size(config.batch, on_gpu))}
