@@ -136,6 +136,6 @@ def _standard_error(influence: Array) -> float:
     return float(influence.std(ddof=1) / math.sqrt(len(influence))) if len(influence) > 1 else math.nan
 
 
-def _some(values: NDArray) -> NDArray:
+def _some(values: np.ndarray) -> np.ndarray:
     """The values; NaN in place of none, so that an estimate of nothing is NaN."""
     return values if len(values) else np.full(1, np.nan)

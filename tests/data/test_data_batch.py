@@ -46,6 +46,12 @@ def test_targets_by_task(events: Events) -> None:
     assert (Readings.of(readings).y, Readings.of(readings).identifiers) == ({}, {})
 
 
+def test_readings_are_a_table_again(events: Events) -> None:
+    assert Readings.of(events).as_events() == events
+    bare = events.select("reading")
+    assert Readings.of(bare[:1]).as_events() == bare[:1]
+
+
 def test_it_travels(events: Events) -> None:
     batch = Readings.of(events)
     copied, moved = pickle.loads(pickle.dumps(batch)), batch.to("meta")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from xecgnn.cli.compare import main
 from xecgnn.evaluation.compare import compare_runs, differing_settings
-from xecgnn.evaluation.runs import Run, read_run
+from xecgnn.evaluation.compared import Run, read_run
 
 
 def make_run(

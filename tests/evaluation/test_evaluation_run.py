@@ -20,9 +20,9 @@ from xecgnn.evaluation import EvaluationConfig, evaluate_run, fit_on_batches, su
 from xecgnn.evaluation.baselines.light import LightSummary
 from xecgnn.evaluation.lookup import EventLookup
 from xecgnn.evaluation.pages.saliency import saliency_pages
-from xecgnn.evaluation.predictions import event_losses
 from xecgnn.evaluation.report import report
 from xecgnn.evaluation.runs import EvaluatedRun
+from xecgnn.inference.predictor import event_losses
 from xecgnn.models import ModelConfig, XECModel
 from xecgnn.nn.normalizer import NormalizationConfig
 from xecgnn.simulation import simulate_events

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import xecgnn
-from xecgnn import Events
-from xecgnn.inference import stream
+from xecgnn import Events, Readings
+from xecgnn.inference import Judge, ModelPredictor, stream
+from xecgnn.inference.predictor import event_losses
+from xecgnn.models import XECModel
 
 
 class Sums:
@@ -75,6 +78,24 @@ def test_a_checkpoint_predicts_a_file(checkpoint: Path, mini_files: Path) -> Non
     predicted = Events.concatenate(list(xecgnn.predict(xecgnn.load_predictor(checkpoint), files)))
     assert len(predicted) == 64
     assert {"pred_emiAng", "sigma_emiAng", "pred_energyTruth", "emiAng", "npho"} <= set(predicted.fields)
+
+
+def test_a_judge_adds_the_loss_of_each_event(network: XECModel, mini_events: Events) -> None:
+    """Predictions are those without truth; an event without light is answered like any other."""
+    events = mini_events.with_columns({"npho": np.where(np.arange(64)[:, None] == 5, 1e10, mini_events.npho)})
+    judged = Events.concatenate(list(xecgnn.predict(Judge(network), [events], batch=24)))
+    plain = Events.concatenate(list(xecgnn.predict(ModelPredictor(network), [events], batch=24)))
+    lit = np.arange(64) != 5
+    for name in plain.select("prediction", "sigma").fields:
+        np.testing.assert_array_equal(judged[name][lit], plain[name][lit])
+    assert np.isfinite(judged.pred_emiAng).all()
+    assert np.isnan(plain.pred_emiAng[5]).all()
+    assert "loss" not in plain
+    batch = Readings.of(events)
+    with torch.no_grad():
+        tasks = {name: network.task(name) for name in network.tasks}
+        expected = event_losses(tasks, network.raw_outputs(batch), batch.y)
+    np.testing.assert_allclose(judged.loss, expected, rtol=1e-4)
 
 
 def test_a_network_that_predicts_something_else() -> None:

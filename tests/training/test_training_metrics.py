@@ -22,9 +22,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
 from xecgnn.config import FORMAT
+from xecgnn.evaluation.compared import Run
 from xecgnn.evaluation.pages.curves import PLOTS
 from xecgnn.evaluation.report import report
-from xecgnn.evaluation.runs import Run, RunFolder
+from xecgnn.evaluation.runs import RunFolder
 from xecgnn.training.ema import WarmEMA
 from xecgnn.training.metrics import MetricsCallback, MetricsTracker, generate_all_plots, tracker
 from xecgnn.training.metrics.tracker import compute_grad_norm

@@ -37,7 +37,7 @@ class CompareConfig(PluginSettings):
 def main(settings: CompareConfig) -> None:
     """Entry point of `xecgnn-compare`."""
     from xecgnn.evaluation.compare import compare_runs
-    from xecgnn.evaluation.runs import read_run
+    from xecgnn.evaluation.compared import read_run
 
     runs = [read_run(run, settings.mlflow_uri) for run in settings.runs]
     for path in compare_runs(runs, settings.output_dir, settings.metric, settings.overwrite):

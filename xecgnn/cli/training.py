@@ -35,7 +35,7 @@ class FinishedRun(NamedTuple):
 
     def report(self, text: str, files: list[Path], numbers: Mapping[str, float] | None = None) -> None:
         """Give what is drawn and the final numbers to MLflow, and say what there is to look at."""
-        from xecgnn.training.metrics.tracker import METRICS
+        from xecgnn.training.metrics.history import METRICS
         from xecgnn.training.run import log_artifacts
 
         log_artifacts(self.loggers, files, self.folder / METRICS, numbers or {})

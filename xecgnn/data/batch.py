@@ -63,6 +63,12 @@ class Readings:
         """`run` and `event` where they are known."""
         return {name: getattr(self, name) for name in IDENTIFIERS if getattr(self, name) is not None}
 
+    def as_events(self) -> Events:
+        """These events as a table: numbers and targets where they are known, npho and relative_time."""
+        truth = {TARGETS[task]: values.reshape(len(self), -1).squeeze(1) for task, values in self.y.items()}
+        columns = self.identifiers | truth | dict(zip(FEATURES, self.x.unbind(-1), strict=True))
+        return Events({name: values.cpu().numpy() for name, values in columns.items()})
+
     def __len__(self) -> int:
         return self.x.size(0)
 

@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from xecgnn.evaluation.artifacts import artifact, make
+from xecgnn.evaluation.compared import Run
 from xecgnn.evaluation.config import Style
 from xecgnn.evaluation.pages.page import BLUE, DASHES, GREEN, ORANGE, PURPLE, RED, SKY, Content, new_page
-from xecgnn.evaluation.ranking import is_ranked
-from xecgnn.evaluation.runs import METRICS, METRICS_TABLE, Run
 from xecgnn.output import check_new
 from xecgnn.table import Table
-from xecgnn.tasks.config import TasksConfig
-from xecgnn.tasks.registry import TASKS, build_tasks
+from xecgnn.tasks.ranking import is_ranked
+from xecgnn.tasks.registry import TASKS, named_tasks
+from xecgnn.training.metrics.history import CSV, METRICS
 
 __all__ = ["Comparison", "compare_runs", "differing_settings"]
 
@@ -29,7 +29,6 @@ COLORS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, "#000000")
 ALSO = {"lr": "learning rate", "grad_norm": "gradient norm", "samples_per_sec": "samples / s"}  # drawn, not ranked
 PANELS, LINES, LETTERS, CELL = 6, 54, 150, 40  # panels, lines and letters of a page; letters of a cell
 NONE = "–"
-TABLE = f"{METRICS}/{METRICS_TABLE}"
 LEGEND = """Better is: lower for losses, widths and resolutions, higher for accuracies, closer to zero for biases and
 skewnesses. Epochs count from 0."""
 
@@ -102,7 +101,7 @@ def _order(metric: str) -> tuple[bool, bool, str]:
 def _tell(run: Run, metric: str) -> None:
     planned = run.settings.get("training.epochs", "")
     if not run.history:
-        log.warning("%s: no epoch is finished (no %s); its settings alone are compared", run.name, TABLE)
+        log.warning("%s: no epoch is finished (no %s); its settings alone are compared", run.name, f"{METRICS}/{CSV}")
     elif metric not in run.history:
         log.warning("%s: has no %s and is not ranked", run.name, metric)
     elif planned.isdigit() and run.epochs < int(planned):
@@ -165,7 +164,7 @@ def _short(cell: str) -> str:
 
 def _curves(figure: Figure, runs: Sequence[Run], metrics: Sequence[str]) -> None:
     """A panel per metric with all runs; a run keeps its colour on all pages."""
-    units = _units()
+    units = {name: unit for task in named_tasks(TASKS).values() for name, unit in task.metric_units().items()}
     runs = [run for run in runs if run.history]
     grid = figure.subplots(2, PANELS // 2)
     for ax in grid.flat[len(metrics) :]:
@@ -183,9 +182,3 @@ def _curves(figure: Figure, runs: Sequence[Run], metrics: Sequence[str]) -> None
     handles, labels = grid.flat[0].get_legend_handles_labels()
     columns = max(1, min(len(runs), LETTERS // (8 + max(map(len, labels)))))
     figure.legend(handles, labels, loc="outside upper right", ncols=columns, fontsize=8)
-
-
-def _units() -> dict[str, str]:
-    """Unit of each metric of every task."""
-    tasks = build_tasks(TasksConfig(**{name: {"enabled": True} for name in TASKS})).values()
-    return {metric: unit for task in tasks for metric, unit in task.metric_units().items()}  # type: ignore[operator]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise, product
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +31,7 @@ from xecgnn.table import Table, number
 __all__ = ["BINS", "FLOOR", "METHODS", "QUANTITIES", "RELATIVE", "TIME", "InpaintingResiduals"]
 
 Floats = NDArray[np.floating]
+Group = int | slice  # one face or bin of npho, or all
 
 METHODS = (NETWORK, "solid angle", "neighbours")
 RELATIVE, TIME = "relative", "time"
@@ -100,11 +100,11 @@ class InpaintingResiduals:
                 off = 1e9 * (values[known] - events.relative_time[known].astype(float))
                 self.residuals[TIME, method].add(timed_groups, off)
 
-    def number(self, quantity: str, face: Any = ALL, part: Any = ALL) -> int:
+    def number(self, quantity: str, face: Group = ALL, part: Group = ALL) -> int:
         """How many sensors there are of a quantity on a face (index; default all) in a bin of npho (likewise)."""
         return self.residuals[quantity, NETWORK].number((face, part))
 
-    def measures(self, quantity: str, face: Any = ALL, part: Any = ALL) -> dict[str, dict[str, Estimate]]:
+    def measures(self, quantity: str, face: Group = ALL, part: Group = ALL) -> dict[str, dict[str, Estimate]]:
         """{method: METRICS} of the same; the last one is the floor, but for times."""
         found = {method: self.residuals[quantity, method].estimates((face, part)) for method in METHODS}
         if quantity != TIME:
@@ -154,7 +154,7 @@ class InpaintingResiduals:
             head += "; nan: some predictions are not finite"
         return "\n\n".join([head, *blocks])
 
-    def _block(self, title: str, entries: Iterable[tuple[str, str, str, Any, Any]]) -> str:
+    def _block(self, title: str, entries: Iterable[tuple[str, str, str, Group, Group]]) -> str:
         """A table with a row per (label, quantity, metric, face, bin) that has sensors."""
         table = Table([title, "sensors", FLOOR, *(f"{method} " for method in METHODS)])
         for label, quantity, metric, face, part in entries:

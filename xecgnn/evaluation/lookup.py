@@ -43,6 +43,7 @@ class EventLookup:
         self, data: Paths, num_sensors: int, config: ReaderConfig | None = None, predictions: Path | None = None
     ) -> None:
         self.files, self.num_sensors, self.config = find_files(data), num_sensors, config or ReaderConfig()
+        self._as_written = ReaderConfig(tree=self.config.tree)  # predictions: our files have angles in rad
         self.predictions, self._pairs = predictions, dict[Path, NDArray[np.int64]]()
         self._predicted = self._event_pairs(predictions) if predictions else np.empty((0, 2), dtype=np.int64)
         self._name = str(self.files[0]) if len(self.files) == 1 else f"{len(self.files)} files"
@@ -117,11 +118,6 @@ class EventLookup:
                 found = f"branch {name!r} has {np.size(event[name])} sensors"
                 raise ValueError(f"{path}: {found}, the detector has {self.num_sensors}")
         return event
-
-    @property
-    def _as_written(self) -> ReaderConfig:
-        """How predictions are read: our files have angles in rad."""
-        return ReaderConfig(tree=self.config.tree)
 
     def _event_pairs(self, path: Path) -> NDArray[np.int64]:
         """(run, event) of a file, (E, 2)."""

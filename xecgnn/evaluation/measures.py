@@ -32,7 +32,7 @@ class Method(NamedTuple):
     errors: Array  # [E, resolutions]
 
 
-def usable_events(task: Task, predictions: Mapping[str, NDArray], target: NDArray) -> NDArray[np.bool_]:
+def usable_events(task: Task, predictions: Mapping[str, np.ndarray], target: np.ndarray) -> NDArray[np.bool_]:
     """Events (E,) whose target is known and whose predictions are all finite."""
     known = task.valid(torch.tensor(target).reshape(len(target), -1)).numpy()
     for values in predictions.values():
@@ -40,7 +40,7 @@ def usable_events(task: Task, predictions: Mapping[str, NDArray], target: NDArra
     return known
 
 
-def build_methods(task: Task, predictions: Mapping[str, NDArray], target: NDArray) -> list[Method]:
+def build_methods(task: Task, predictions: Mapping[str, np.ndarray], target: np.ndarray) -> list[Method]:
     """Residuals and errors of each prediction against the target (E, width) or (E,), float64."""
     true, methods = torch.tensor(target).reshape(-1, task.width).double(), []
     for title, values in predictions.items():
@@ -50,7 +50,7 @@ def build_methods(task: Task, predictions: Mapping[str, NDArray], target: NDArra
     return methods
 
 
-def measure(task: Task, predictions: Mapping[str, NDArray], target: NDArray) -> dict[str, Estimates]:
+def measure(task: Task, predictions: Mapping[str, np.ndarray], target: np.ndarray) -> dict[str, Estimates]:
     """Each prediction {title: (E, ...)} of a task against its target, over the events where that is known.
 
     Resolutions of the task, then width, bias, rms, skewness and tail of each quantity; of classes, the share of events
@@ -87,7 +87,7 @@ def pull_axes(task: Task) -> tuple[Axis, ...]:
     return tuple(Axis(f"{task.branch}_{i}", f"{task.branch}[{i}]", "1", 1.0) for i in range(task.width))
 
 
-def pulls(task: Task, prediction: NDArray, sigma: NDArray, target: NDArray) -> tuple[Array, Array, Array]:
+def pulls(task: Task, prediction: np.ndarray, sigma: np.ndarray, target: np.ndarray) -> tuple[Array, Array, Array]:
     """(predicted - true) / sigma of the events that have it (rows finite, sigma > 0), residual and sigma: (n, width).
 
     Residual and sigma are in the units of `pull_axes`.

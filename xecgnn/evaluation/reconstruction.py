@@ -80,13 +80,11 @@ def write_sensor_predictions(
     write(map(as_written, reconstructions(model, masker, loader, seed, max_events)), path)
 
 
-def _reconstruct(
-    model: ReconstructionNetwork, masker: Masker, batch: Readings, generator: torch.Generator
-) -> Events:
+def _reconstruct(model: ReconstructionNetwork, masker: Masker, batch: Readings, generator: torch.Generator) -> Events:
     (npho_valid, time_valid), masked, predicted = predict_masked(model, masker, batch, generator)
     channels = predicted.size(-1)
     predicted = model.backbone.normalizer.inverse(nn.functional.pad(predicted.float(), (0, 2 - channels)))
-    columns = batch.identifiers | dict(zip(FEATURES, batch.x.unbind(-1), strict=True))
-    columns |= {NPHO_VALID: npho_valid, TIME_VALID: time_valid, MASKED: masked}
-    columns |= {prediction_of(name): predicted[..., i] for i, name in enumerate(FEATURES[:channels])}
-    return Events({name: values.cpu().numpy() for name, values in columns.items()})
+    found = {NPHO_VALID: npho_valid, TIME_VALID: time_valid, MASKED: masked}
+    found |= {prediction_of(name): predicted[..., i] for i, name in enumerate(FEATURES[:channels])}
+    events = batch.as_events().select("identifier", "reading")
+    return events.with_columns({name: values.cpu().numpy() for name, values in found.items()})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from types import EllipsisType
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,10 @@ from scipy.special import erf
 
 from xecgnn.estimate import QUANTILE, Estimate, ranks
 
-__all__ = ["METRICS", "GroupedResiduals", "floor_estimates"]
+__all__ = ["METRICS", "GroupedResiduals", "Where", "floor_estimates"]
 
 Floats = NDArray[np.floating]
+Where: TypeAlias = int | slice | EllipsisType | tuple[int | slice, ...]  # index of an array of groups
 METRICS = ("bias", "mae", "rmse", "resolution_68")  # mean of r, of |r|, root of that of r^2, 68 % quantile of |r|
 
 # Edges of the histograms, the same below zero: steps of 5 %, between which quantiles are interpolated.
@@ -39,11 +41,11 @@ class GroupedResiduals:
         np.add.at(self.sums, groups, np.stack([np.ones_like(r), r, np.abs(r), r**2, r**4], -1))
         np.add.at(self.counts, (*groups, np.searchsorted(EDGES, r)), 1)
 
-    def number(self, where: Any = ...) -> int:
+    def number(self, where: Where = ...) -> int:
         """How many residuals there are in some groups."""
         return int(self.sums[where].reshape(-1, 5)[:, 0].sum())
 
-    def estimates(self, where: Any = ...) -> dict[str, Estimate]:
+    def estimates(self, where: Where = ...) -> dict[str, Estimate]:
         """METRICS of all residuals in some groups; NaN where there are none, or one is not finite."""
         n, total, absolute, square, fourth = self.sums[where].reshape(-1, 5).sum(0).tolist()
         if n == 0 or not math.isfinite(square):
@@ -66,7 +68,7 @@ class GroupedResiduals:
         values = of_mean(total, square), of_mean(absolute, square), rmse, width_68
         return dict(zip(METRICS, values, strict=True))
 
-    def histogram(self, where: Any, edges: Floats) -> Floats:
+    def histogram(self, where: Where, edges: Floats) -> Floats:
         """Numbers of residuals (n,) between edges (n + 1,), interpolated inside the bins of the stream."""
         below = np.cumsum(self.counts[where].reshape(-1, self.counts.shape[-1]).sum(0))[:-1]
         return np.diff(np.interp(edges, EDGES, below))

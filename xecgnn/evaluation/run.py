@@ -8,14 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from xecgnn.data.batch import Readings
+from xecgnn.data.events import Events
 from xecgnn.data.writer import write
+from xecgnn.evaluation.attribution.saliency import compute_saliency, event_saliency
 from xecgnn.evaluation.baselines.light import LightSummary
 from xecgnn.evaluation.baselines.targets import Baseline, fit_baselines
 from xecgnn.evaluation.config import EvaluationConfig
-from xecgnn.evaluation.predictions import judged_events
+from xecgnn.evaluation.predictions import baseline_columns
 from xecgnn.evaluation.runs import EvaluatedRun
 from xecgnn.evaluation.worst import WorstEvents
-from xecgnn.models.xec import XECModel
+from xecgnn.inference.predictions import predict
+from xecgnn.inference.predictor import Judge
+from xecgnn.models.network import Network
 from xecgnn.names import FEATURES, INVALID_VALUE
 from xecgnn.tasks.task import Task
 
@@ -25,7 +29,7 @@ BASELINE_EVENTS = 20_000  # training events that the baselines are fitted to
 
 
 def evaluate_run(
-    model: XECModel,
+    model: Network,
     training: Iterable[Readings],
     events: Iterable[Readings],
     run: EvaluatedRun,
@@ -43,17 +47,14 @@ def evaluate_run(
         run: where the files go.
         config: how many events are looked at closely.
     """
-    from xecgnn.evaluation.attribution.saliency import compute_saliency, event_saliency
-
     config = config or EvaluationConfig()
     _remove_earlier(run)
-    tasks = {name: model.task(name) for name in model.tasks}
-    summarize = LightSummary(model.detector, float(model.normalizer.npho_threshold))
-    baselines = fit_on_batches(tasks, summarize, training)
     was_training = model.training
-    model.eval()
+    summarize = LightSummary(model.detector, float(model.normalizer.npho_threshold))
+    baselines = fit_on_batches({name: model.task(name) for name in model.tasks}, summarize, training)
+    stream = (batch.as_events().with_columns(dict(baseline_columns(baselines, summarize(batch)))) for batch in events)
     worst, parts = WorstEvents(config.worst_events), []
-    for some in judged_events(model, events, summarize, baselines):
+    for some in predict(Judge(model), stream):
         worst.add(some)
         parts.append(some.select(*(name for name in some.fields if name not in FEATURES)))
 
@@ -83,17 +84,13 @@ def fit_on_batches(
     tasks: Mapping[str, Task], summarize: LightSummary, batches: Iterable[Readings], max_events: int = BASELINE_EVENTS
 ) -> dict[str, dict[str, Baseline]]:
     """Baselines of all tasks, fitted to about `max_events` events of a stream of batches."""
-    lights, targets, events = [], [], 0
+    parts, number = [], 0
     for batch in batches:
-        lights.append(summarize(batch))
-        targets.append({name: batch.y[name].cpu().numpy() for name in tasks})
-        events += len(batch)
-        if events >= max_events:
+        parts.append(Events({**summarize(batch), **batch.as_events().select("truth").columns}))
+        number += len(batch)
+        if number >= max_events:
             break
-    if not lights:
+    if not parts:
         raise ValueError("baselines need training events, found none")
-    return fit_baselines(
-        tasks,
-        {feature: np.concatenate([light[feature] for light in lights]) for feature in lights[0]},
-        {name: np.concatenate([target[name] for target in targets]) for name in tasks},
-    )
+    sample = Events.concatenate(parts)
+    return fit_baselines(tasks, sample.columns, {name: sample[task.branch] for name, task in tasks.items()})

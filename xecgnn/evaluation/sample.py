@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xecgnn.data.events import Events
 from xecgnn.evaluation.measures import usable_events
 from xecgnn.evaluation.predictions import NETWORK, baseline_branch
 from xecgnn.names import IDENTIFIERS, TARGETS, TREE, is_valid
 from xecgnn.schema import KINDS, prediction_of, sigma_of
-from xecgnn.tasks.config import TasksConfig
-from xecgnn.tasks.registry import build_tasks
+from xecgnn.tasks.registry import named_tasks
 from xecgnn.tasks.task import Task
 
 __all__ = ["PredictedSample", "drawable_tasks", "load_sample", "read_predictions"]
@@ -39,15 +37,13 @@ class PredictedSample:
 
     def __init__(self, events: Events) -> None:
         self.events = events
-        names = [name for name, branch in TARGETS.items() if prediction_of(branch) in events]
-        enabled = {name: {"enabled": name in names} for name in TARGETS}
-        self.tasks: dict[str, Task] = dict(build_tasks(TasksConfig.model_validate(enabled)).items())  # type: ignore[arg-type]
-        self.predictions: dict[str, dict[str, NDArray]] = {name: {} for name in names}
-        self.sigmas: dict[str, dict[str, NDArray]] = {name: {} for name in names}
+        self.tasks = named_tasks([name for name, branch in TARGETS.items() if prediction_of(branch) in events])
+        self.predictions: dict[str, dict[str, np.ndarray]] = {name: {} for name in self.tasks}
+        self.sigmas: dict[str, dict[str, np.ndarray]] = {name: {} for name in self.tasks}
         self.truth = {name: events[name] for name in events.fields if events.schema[name].kind == "truth"}
         self.facts: dict[str, Any] = {"events": len(events), "invalid": {}}
 
-    def add(self, title: str, task: Task, values: NDArray, sigma: NDArray | None = None) -> None:
+    def add(self, title: str, task: Task, values: np.ndarray, sigma: np.ndarray | None = None) -> None:
         """Add predictions of a task, as columns hold them."""
         values = values.reshape(len(values), -1).astype(np.float64)
         if values.shape[1] != task.width:

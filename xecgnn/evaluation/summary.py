@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xecgnn.evaluation.measures import logged_metrics, measure, usable_events
-from xecgnn.evaluation.ranking import penalty
 from xecgnn.table import Table, number
+from xecgnn.tasks.ranking import penalty
 from xecgnn.tasks.task import Task
 
 __all__ = ["sample_line", "summary_table"]
@@ -21,7 +20,7 @@ def sample_line(test_path: Sequence[str] | None) -> str:
 
 
 def summary_table(
-    tasks: Mapping[str, Task], predictions: Mapping[str, Mapping[str, NDArray]], truth: Mapping[str, NDArray]
+    tasks: Mapping[str, Task], predictions: Mapping[str, Mapping[str, np.ndarray]], truth: Mapping[str, np.ndarray]
 ) -> str:
     """Aligned text: a block per task, a row per metric with its unit, a column per method.
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -92,7 +92,7 @@ def validate(
 @artifact("validation", "measures")
 def _files(found: Validation) -> Iterator[tuple[str, Content]]:
     yield "validation.pdf", validation_pages(found.sample)
-    yield "validation.json", json.dumps(_facts(found.sample, found.measures), indent=1) + "\n"
+    yield "validation.json", _json(found.sample, found.measures)
     yield "validation.md", found.text
 
 
@@ -164,13 +164,8 @@ def _table(head: str, columns: Mapping[str, Estimates], compare: bool = False) -
     return "\n" + table.markdown()
 
 
-def _facts(sample: PredictedSample, measured: Mapping[str, TaskMeasures]) -> dict[str, Any]:
-    """Everything for JSON; units are those of the tables."""
-
-    def plain(entry: Any) -> Any:
-        if isinstance(entry, Estimate):
-            return entry.as_dict()
-        return {key: plain(value) for key, value in entry.items()} if isinstance(entry, Mapping) else entry
-
-    tasks = {name: plain({k: v for k, v in m._asdict().items() if v or k == "events"}) for name, m in measured.items()}
-    return {**sample.facts, "tail_widths": TAIL, "gaussian_tail_percent": GAUSSIAN_TAIL, "tasks": tasks}
+def _json(sample: PredictedSample, measured: Mapping[str, TaskMeasures]) -> str:
+    """Everything; units are those of the tables."""
+    tasks = {name: {k: v for k, v in m._asdict().items() if v or k == "events"} for name, m in measured.items()}
+    facts = {**sample.facts, "tail_widths": TAIL, "gaussian_tail_percent": GAUSSIAN_TAIL, "tasks": tasks}
+    return json.dumps(facts, indent=1, default=Estimate.as_dict) + "\n"

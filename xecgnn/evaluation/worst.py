@@ -31,7 +31,7 @@ class WorstEvents:
             found = Events.concatenate([self.events, found])
         self.events = found[self._largest(found[LOSS])] or None
 
-    def _largest(self, loss: NDArray) -> NDArray[np.intp]:
+    def _largest(self, loss: np.ndarray) -> NDArray[np.intp]:
         """Rows of at most `count` finite losses, in falling order."""
         finite = np.flatnonzero(np.isfinite(loss))
         return finite[np.argsort(-loss[finite], kind="stable")][: self.count]

@@ -8,6 +8,7 @@ _PUBLIC = {
     "CheckpointPredictor": "predictor",
     "FillConfig": "config",
     "InferConfig": "config",
+    "Judge": "predictor",
     "ModelPredictor": "predictor",
     "Predictor": "predictor",
     "fill_file": "fill",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from xecgnn.data.events import Events
 from xecgnn.data.reader import TreeReader
 from xecgnn.inference.config import FillConfig
 from xecgnn.inference.stream import Job, batch_size, file_hash, in_batches, run_job
+from xecgnn.models.inpainter import Inpainter
 from xecgnn.names import FEATURES, FILLED, INVALID_VALUE, NPHO, RELATIVE_NPHO, RELATIVE_TIME, TIME, is_valid
 from xecgnn.output import check_new
 from xecgnn.schema import Column, Schema
@@ -62,9 +63,7 @@ def fill_file(config: FillConfig) -> Path:
         log.warning("%s: left out, as no flat arrays of numbers: %s", config.input, ", ".join(left_out))
     fill, on_gpu = _Fill(model.to(device), dead, reader, copied), device.type == "cuda"
 
-    def apply(stream: Iterator[Events]) -> Generator[Events]:
-        return in_batches(fill, stream, config.batch, on_gpu)
-
+    apply = partial(in_batches, fill, size=config.batch, on_gpu=on_gpu)
     model_hash = file_hash(config.checkpoint)
     depends_on = {"model": model_hash[:12], "device": str(device), "dead channels": _digest(dead)}
     depends_on |= {"batch": str(batch_size(config.batch, on_gpu))}
@@ -85,7 +84,7 @@ class _Fill:
     """
 
     def __init__(
-        self, model: Any, dead: NDArray[np.int64] | None, reader: ReaderConfig, branches: Mapping[str, Column]
+        self, model: Inpainter, dead: NDArray[np.int64] | None, reader: ReaderConfig, branches: Mapping[str, Column]
     ) -> None:
         self.model, self.detector = model, model.detector
         self.device = next(model.parameters()).device
@@ -125,19 +124,21 @@ class _Fill:
         return npho, np.where(is_valid(time), time, np.float32(INVALID_VALUE)), filled
 
 
-def _by_ratio(source: NDArray, partner: NDArray, filled: Mask) -> NDArray[np.float64]:
+def _by_ratio(source: np.ndarray, partner: np.ndarray, filled: Mask) -> NDArray[np.float64]:
     """`partner` (B, S) as it follows from `source`, by their ratio in the brightest sensor that was read."""
     there, partner_there, known = _reference(source, partner, filled, np.abs(source))
     return _where_known(known & is_valid(source), source * (partner_there / there))
 
 
-def _by_offset(source: NDArray, partner: NDArray, filled: Mask) -> NDArray[np.float64]:
+def _by_offset(source: np.ndarray, partner: np.ndarray, filled: Mask) -> NDArray[np.float64]:
     """`partner` (B, S) as it follows from `source`, by their difference in the sensor nearest to zero (exact there)."""
     there, partner_there, known = _reference(source, partner, filled, -np.abs(source))
     return _where_known(known & is_valid(source), source + (partner_there - there))
 
 
-def _reference(source: NDArray, partner: NDArray, filled: Mask, score: NDArray) -> tuple[NDArray, NDArray, Mask]:
+def _reference(
+    source: np.ndarray, partner: np.ndarray, filled: Mask, score: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, Mask]:
     """`source`, `partner` in the sensor of each event with the best score among those read; if there is any; (B, 1)."""
     usable = ~filled & is_valid(source) & is_valid(partner)
     best = np.where(usable, score, -np.inf).argmax(1)[:, None]
@@ -145,7 +146,7 @@ def _reference(source: NDArray, partner: NDArray, filled: Mask, score: NDArray) 
     return there.astype(np.float64), partner_there.astype(np.float64), known
 
 
-def _where_known(known: Mask, values: NDArray) -> NDArray:
+def _where_known(known: Mask, values: np.ndarray) -> np.ndarray:
     return np.where(known & is_valid(values), values, INVALID_VALUE)
 
 

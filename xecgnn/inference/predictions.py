@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from typing import cast
 
 import numpy as np
 import torch
 
+from xecgnn.data.batch import Readings
 from xecgnn.data.events import Events
-from xecgnn.inference.predictor import Predictor
+from xecgnn.inference.predictor import Judge, Predictor
 from xecgnn.inference.stream import in_batches
-from xecgnn.names import FEATURES, TARGETS, UNKNOWN_CLASS, is_valid
-from xecgnn.tasks.config import TasksConfig
-from xecgnn.tasks.registry import build_tasks
+from xecgnn.names import FEATURES, LOSS, NPHO, TARGETS, UNKNOWN_CLASS, is_valid
+from xecgnn.tasks.registry import named_tasks
 from xecgnn.tasks.task import Task
 
 __all__ = ["predict", "predicted_tasks"]
@@ -23,7 +22,7 @@ def predict(predictor: Predictor, events: Iterable[Events], batch: int | None = 
     """Add predictions to events: columns pred_<truth> and, where the network predicts them, sigma_<truth>.
 
     Nothing is kept: of a stream of events only those of a few batches are in memory. An event without any valid npho is
-    predicted as NaN (class -1).
+    predicted as NaN (class -1). A `Judge` adds the loss of each event, and has an answer to every one.
 
     Args:
         predictor: a network, for example that of `load_predictor`.
@@ -36,13 +35,18 @@ def predict(predictor: Predictor, events: Iterable[Events], batch: int | None = 
     tasks = predicted_tasks(predictor)
 
     def add(some: Events) -> Events:
-        npho, time = (np.ascontiguousarray(some[name]) for name in FEATURES)
-        outputs = {name: torch.from_numpy(values) for name, values in predictor.predict(npho, time).items()}
-        predicted = {name: values for task in tasks for name, values in task.columns(outputs).items()}
-        empty = ~is_valid(npho).any(1)
-        for values in predicted.values():
-            values[empty] = np.nan if values.dtype.kind == "f" else UNKNOWN_CLASS
-        return some.with_columns(predicted)
+        if isinstance(predictor, Judge):
+            outputs = predictor.judge(Readings.of(some))
+            columns, empty = {LOSS: outputs[LOSS]}, np.zeros(len(some), bool)
+        else:
+            outputs = predictor.predict(*(np.ascontiguousarray(some[name]) for name in FEATURES))
+            columns, empty = {}, ~is_valid(some[NPHO]).any(1)
+        tensors = {name: torch.from_numpy(values) for name, values in outputs.items()}
+        for task in tasks:
+            for name, values in task.columns(tensors).items():
+                values[empty] = np.nan if values.dtype.kind == "f" else UNKNOWN_CLASS
+                columns[name] = values
+        return some.with_columns(columns)
 
     return in_batches(add, events, batch, predictor.on_gpu)
 
@@ -57,5 +61,4 @@ def predicted_tasks(predictor: Predictor, title: object = "the network") -> list
     others = [name for name in names if name not in TARGETS]
     if others:
         raise ValueError(f"{title}: gives {others[0]!r}, no prediction of {', '.join(TARGETS)}")
-    built = build_tasks(TasksConfig(**{name: {"enabled": name in names} for name in TARGETS}))
-    return [cast("Task", task) for task in built.values()]
+    return list(named_tasks(names).values())

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from xecgnn.models.xec import XECModel
+from xecgnn.data.batch import Readings
+from xecgnn.export.raw_model import RawModel
+from xecgnn.models.network import Network
+from xecgnn.names import LOSS
+from xecgnn.tasks.task import Task
 
-__all__ = ["CheckpointPredictor", "ModelPredictor", "Predictor", "load_predictor"]
+__all__ = ["CheckpointPredictor", "Judge", "ModelPredictor", "Predictor", "event_losses", "load_predictor"]
 
 Array = NDArray[np.float32]
 
@@ -43,9 +48,7 @@ class Predictor(Protocol):
 class ModelPredictor(Predictor):
     """A network in memory, run by PyTorch on the device where it is; it is put into the state of evaluation."""
 
-    def __init__(self, model: XECModel) -> None:
-        from xecgnn.export.raw_model import RawModel
-
+    def __init__(self, model: Network) -> None:
         self.raw = RawModel(model).eval()
         self.device = next(model.parameters()).device
         self.output_names = self.raw.output_names
@@ -59,6 +62,21 @@ class ModelPredictor(Predictor):
         with torch.inference_mode():
             outputs = [values.float().cpu().numpy() for values in self.raw(*inputs)]
         return dict(zip(self.output_names, outputs, strict=True))
+
+
+class Judge(ModelPredictor):
+    """A network in memory that is told the truth as well, and says by how much each event misses it."""
+
+    def judge(self, batch: Readings) -> dict[str, Array]:
+        """What `predict` gives, and `loss` (B,), see `event_losses`, of readings with the targets of all tasks."""
+        model, batch = self.raw.model, batch.to(self.device)
+        tasks = {name: model.task(name) for name in model.tasks}
+        with torch.inference_mode():
+            raw = model.raw_outputs(batch)
+            found = {LOSS: event_losses(tasks, raw, batch.y)}
+            for name, task in tasks.items():
+                found |= task.decode(raw[name])
+        return {name: values.float().cpu().numpy() for name, values in found.items()}
 
 
 class CheckpointPredictor(ModelPredictor):
@@ -94,3 +112,11 @@ def load_predictor(path: str | Path, one_thread: bool = False) -> Predictor:
     from xecgnn.export.runtime import OnnxPredictor
 
     return OnnxPredictor(path, one_thread)
+
+
+def event_losses(tasks: Mapping[str, Task], raw: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+    """Loss of each event (B,): sum of weight x loss over the tasks whose target it has; NaN where it has none."""
+    found = (task.loss(raw[name], targets[name], judged=True) for name, task in tasks.items())
+    losses, valid = zip(*found, strict=True)
+    total = sum(task.weight * loss for task, loss in zip(tasks.values(), losses, strict=True))
+    return torch.where(torch.stack(valid).any(0), total, torch.nan)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Container
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import Field
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from xecgnn.tasks.task import Task
 
-__all__ = ["TASKS", "build_tasks"]
+__all__ = ["TASKS", "build_tasks", "named_tasks"]
 
 
 class Tasks(Registry["type[Task]"]):
@@ -83,3 +83,9 @@ def build_tasks(config: TasksConfig) -> nn.ModuleDict:
     if not tasks:
         raise ValueError(f"tasks: none is enabled; allowed: {', '.join(TASKS)}")
     return nn.ModuleDict(tasks)
+
+
+def named_tasks(names: Container[str]) -> dict[str, Task]:
+    """Tasks with their default settings, by name: what their columns, quantities and metrics are."""
+    built = build_tasks(TasksConfig.model_validate({name: {"enabled": name in names} for name in TASKS}))
+    return cast("dict[str, Task]", dict(built.items()))

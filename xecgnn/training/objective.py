@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from xecgnn.data.batch import Readings
-from xecgnn.evaluation.ranking import SIGNED
 from xecgnn.models.xec import XECModel
+from xecgnn.tasks.ranking import SIGNED
 from xecgnn.tasks.reweighting import SampleReweighter
 from xecgnn.training.reduction import mean_over_ranks
 

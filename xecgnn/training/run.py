@@ -20,12 +20,12 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelChec
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from xecgnn.evaluation.ranking import direction
 from xecgnn.settings import flattened
+from xecgnn.tasks.ranking import direction
 from xecgnn.training.config import LoggingConfig, TrainingConfig
 from xecgnn.training.ema import WarmEMA
 from xecgnn.training.metrics.callback import MetricsCallback
-from xecgnn.training.metrics.tracker import METRICS
+from xecgnn.training.metrics.history import METRICS
 
 __all__ = [
     "BEST",

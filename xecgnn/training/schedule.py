@@ -8,7 +8,7 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
 
-from xecgnn.evaluation.ranking import direction
+from xecgnn.tasks.ranking import direction
 from xecgnn.training.config import TrainingConfig
 
 __all__ = ["build_schedule", "cosine_factor"]

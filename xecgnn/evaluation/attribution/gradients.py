@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xecgnn.data.batch import Readings
-from xecgnn.models.xec import XECModel
+from xecgnn.models.network import Network
 
 __all__ = ["STEPS", "Attribution"]
 
@@ -41,7 +41,7 @@ class Attribution:
         model: the network, which stays as it is; works on its device.
     """
 
-    def __init__(self, model: XECModel) -> None:
+    def __init__(self, model: Network) -> None:
         self.normalizer = model.normalizer
         self.tasks = {name: model.task(name) for name in model.tasks if model.task(name).axes}
         self.axes = [(name, axis) for name, task in self.tasks.items() for axis in task.axes]

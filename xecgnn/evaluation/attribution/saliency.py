@@ -15,7 +15,7 @@ from torch import Tensor
 from xecgnn.data.batch import Readings
 from xecgnn.detector import Detector
 from xecgnn.evaluation.attribution.gradients import STEPS, Attribution
-from xecgnn.models.xec import XECModel
+from xecgnn.models.network import Network
 from xecgnn.names import FEATURES, is_valid
 from xecgnn.output import completed
 from xecgnn.tasks.axes import AXES
@@ -60,7 +60,7 @@ class Saliency(NamedTuple):
             raise ValueError(f"{path}: not a file of saliencies ({type(error).__name__})") from None
 
 
-def compute_saliency(model: XECModel, batches: Iterable[Readings], max_events: int, steps: int = STEPS) -> Saliency:
+def compute_saliency(model: Network, batches: Iterable[Readings], max_events: int, steps: int = STEPS) -> Saliency:
     """Average over validation events; the model stays as it is.
 
     Args:
@@ -104,7 +104,7 @@ def compute_saliency(model: XECModel, batches: Iterable[Readings], max_events: i
         )
 
 
-def event_saliency(model: XECModel, x: Tensor, steps: int = STEPS) -> dict[str, Array]:
+def event_saliency(model: Network, x: Tensor, steps: int = STEPS) -> dict[str, Array]:
     """`saliency_npho`, `saliency_relative_time` (B, S) float32 by sensor id, from raw readings (B, S, 2).
 
     Shares in the sum of all |contributions| to an output, averaged over the outputs: both together sum to 1, or to 0

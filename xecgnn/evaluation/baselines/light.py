@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from xecgnn.names import is_valid
 
 __all__ = ["Light", "LightSummary"]
 
-Light = dict[str, NDArray[np.float64]]  # feature -> (B,), (B, 3) or (B, faces)
+Light = Mapping[str, NDArray[np.float64]]  # feature -> (B,), (B, 3) or (B, faces)
 SHARPNESS = 3  # npho to this power weighs the sensors near the light spot: far ones see light from everywhere
 
 

@@ -1,127 +1,100 @@
-"""Physics baselines: what a few lines of arithmetic reach, so that every number of a network stands beside one."""
+"""Physics baselines: what a few lines of arithmetic reach, so that every number of a network stands beside one.
+
+A kind of baseline is a function of a task and a look at a training sample, (task, light, target, names of light
+features), that returns what predicts the target from light. See `LightSummary` for the features; targets (E, width) are
+finite, in physical units.
+"""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from xecgnn.evaluation.baselines.light import Light
+from xecgnn.tasks.direction import DirectionTask
 from xecgnn.tasks.task import Task
 
 __all__ = ["Baseline", "fit_baselines"]
 
 Array = NDArray[np.float64]
+Predict = Callable[[Light], Array]
 
 
-class Baseline(ABC):
-    """Predicts a task's target from light features (see `LightSummary`), after a look at a training sample.
+class Baseline(NamedTuple):
+    """A fitted baseline.
 
-    Args:
-        task: whose target it predicts; converts directions to the target's values.
-        features: names of the light features it uses.
+    Attributes:
+        task: whose target it predicts.
+        predict: light of E events -> predictions in physical units, shaped as the task's `decode` gives them.
     """
 
-    def __init__(self, task: Any, *features: str) -> None:
-        self.task = task
-        self.features = features
-
-    @abstractmethod
-    def fit(self, light: Light, target: Array) -> None:
-        """Learn from training events with finite targets (E, width) in physical units."""
-
-    @abstractmethod
-    def predict(self, light: Light) -> Array:
-        """Predictions for E events in physical units, shaped as the task's `decode` gives them."""
-
-    def from_vector(self, vector: Array) -> Array:
-        """Directions (E, 3) as values of the task (E, width)."""
-        return self.task.from_vector(torch.as_tensor(vector)).numpy()
+    task: Task
+    predict: Predict
 
 
-class MeanDirection(Baseline):
+def mean_direction(task: Task, light: Light, target: Array) -> Predict:
     """The mean direction of the training sample, for every event."""
-
-    def fit(self, light: Light, target: Array) -> None:
-        mean = self.task.to_vector(torch.as_tensor(target)).numpy().mean(0)
-        self.direction = mean / np.linalg.norm(mean)
-
-    def predict(self, light: Light) -> Array:
-        return self.from_vector(np.tile(self.direction, (number_of_events(light), 1)))
+    mean = cast(DirectionTask, task).to_vector(torch.as_tensor(target)).numpy().mean(0)
+    return lambda light: _from_vector(task, np.tile(mean / np.linalg.norm(mean), (number_of_events(light), 1)))
 
 
-class AlongFeature(Baseline):
+def along(task: Task, light: Light, target: Array, feature: str) -> Predict:
     """Along a feature (B, 3): `normal`, the normal of the inner surface at the light spot; `point`, the line from the
     centre of the target (0, 0, 0) to the interaction. The mean direction where there is no light.
     """
+    fallback = mean_direction(task, light, target)
 
-    def fit(self, light: Light, target: Array) -> None:
-        self.fallback = MeanDirection(self.task)
-        self.fallback.fit(light, target)
+    def predict(light: Light) -> Array:
+        seen = np.linalg.norm(light[feature], axis=-1, keepdims=True) > 0.5  # 0 or NaN without light
+        return np.where(seen, _from_vector(task, light[feature]), fallback(light))
 
-    def predict(self, light: Light) -> Array:
-        (vector,) = (light[name] for name in self.features)
-        seen = np.linalg.norm(vector, axis=-1, keepdims=True) > 0.5  # 0 or NaN without light
-        return np.where(seen, self.from_vector(vector), self.fallback.predict(light))
+    return predict
 
 
-class Linear(Baseline):
+def linear(task: Task, light: Light, target: Array, *features: str) -> Predict:
     """Least squares on the named features and a constant; the mean target where a feature is missing."""
 
-    def fit(self, light: Light, target: Array) -> None:
-        self.mean = target.mean(0)
-        columns = self._columns(light)
-        usable = np.isfinite(columns).all(1)
-        self.center, self.scale = np.zeros(columns.shape[1]), np.ones(columns.shape[1])
-        if usable.any():
-            self.center, spread = columns[usable].mean(0), columns[usable].std(0)
-            self.scale = np.where(spread > 0, spread, 1.0)  # columns of unit size, or times of 1e-9 s would be lost
-        self.coefficients = np.linalg.lstsq(self._design(columns[usable]), target[usable], rcond=None)[0]
-
-    def predict(self, light: Light) -> Array:
-        columns = self._columns(light)
-        usable = np.isfinite(columns).all(1, keepdims=True)
-        return np.where(usable, self._design(np.where(usable, columns, 0.0)) @ self.coefficients, self.mean)
-
-    def _columns(self, light: Light) -> Array:
-        """Features (E, n)."""
+    def columns(light: Light) -> Array:
         events = number_of_events(light)
-        return np.concatenate([np.empty((events, 0)), *(light[name].reshape(events, -1) for name in self.features)], 1)
+        return np.column_stack([np.ones(events), *(light[name].reshape(events, -1) for name in features)])
 
-    def _design(self, columns: Array) -> Array:
-        """Matrix of the fit (E, 1 + n)."""
-        return np.concatenate([np.ones((len(columns), 1)), (columns - self.center) / self.scale], 1)
+    x, mean = columns(light), target.mean(0)
+    usable = np.isfinite(x).all(1)
+    if not usable.any():
+        return lambda light: np.tile(mean, (number_of_events(light), 1))
+    # Columns of unit size around zero, or times of 1e-9 s would be lost.
+    scale = np.where(x[usable].std(0) > 0, x[usable].std(0), 1.0)
+    center = np.where(np.arange(x.shape[1]) > 0, x[usable].mean(0), 0.0)
+    coefficients = np.linalg.lstsq((x[usable] - center) / scale, target[usable], rcond=None)[0]
+
+    def predict(light: Light) -> Array:
+        x = columns(light)
+        usable = np.isfinite(x).all(1, keepdims=True)
+        return np.where(usable, (np.where(usable, x, 0.0) - center) / scale @ coefficients, mean)
+
+    return predict
 
 
-class ClassFrequency(Baseline):
+def class_frequency(task: Task, light: Light, target: Array) -> Predict:
     """The frequencies of the classes in the training sample, for every event: always bets on the most frequent."""
-
-    def fit(self, light: Light, target: Array) -> None:
-        counts = np.bincount(target.astype(np.int64).ravel(), minlength=self.task.num_outputs)
-        self.frequency = counts / counts.sum()
-
-    def predict(self, light: Light) -> Array:
-        return np.tile(self.frequency, (number_of_events(light), 1))
+    counts = np.bincount(target.astype(np.int64).ravel(), minlength=task.num_outputs)
+    return lambda light: np.tile(counts / counts.sum(), (number_of_events(light), 1))
 
 
-def number_of_events(light: Light) -> int:
-    return len(next(iter(light.values())))
-
-
-KINDS: dict[str, type[Baseline]] = {
-    "mean_direction": MeanDirection,
-    "along": AlongFeature,
-    "linear": Linear,
-    "class_frequency": ClassFrequency,
+KINDS: dict[str, Callable[..., Predict]] = {
+    "mean_direction": mean_direction,
+    "along": along,
+    "linear": linear,
+    "class_frequency": class_frequency,
 }
 
 
 def fit_baselines(
-    tasks: Mapping[str, Task], light: Light, targets: Mapping[str, NDArray]
+    tasks: Mapping[str, Task], light: Light, targets: Mapping[str, np.ndarray]
 ) -> dict[str, dict[str, Baseline]]:
     """The baselines of each task, fitted: {task: {title: baseline}}.
 
@@ -140,7 +113,17 @@ def fit_baselines(
         if not usable.any():
             raise ValueError(f"task {name}: no usable target among {len(target)} training events")
         sample = {feature: values[usable] for feature, values in light.items()}
-        fitted[name] = {title: KINDS[kind](task, *features) for title, (kind, *features) in task.baselines.items()}
-        for baseline in fitted[name].values():
-            baseline.fit(sample, target[usable])
+        fitted[name] = {
+            title: Baseline(task, KINDS[kind](task, sample, target[usable], *features))
+            for title, (kind, *features) in task.baselines.items()
+        }
     return fitted
+
+
+def number_of_events(light: Light) -> int:
+    return len(next(iter(light.values())))
+
+
+def _from_vector(task: Task, vector: Array) -> Array:
+    """Directions (E, 3) as values of the task (E, width)."""
+    return cast(DirectionTask, task).from_vector(torch.as_tensor(vector)).numpy()

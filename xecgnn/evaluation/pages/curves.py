@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from xecgnn.evaluation.pages.page import GREEN, ORANGE, PURPLE, RED, SKY
-from xecgnn.evaluation.runs import History
+from xecgnn.training.metrics.history import History
 
 __all__ = ["CAPTIONS", "PLOTS", "Plot", "training_pictures"]
 

@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import quote
 
 from xecgnn.evaluation.pages.curves import CAPTIONS, DASHBOARD
-from xecgnn.evaluation.runs import METRICS, History
 from xecgnn.table import Table
+from xecgnn.training.metrics.history import METRICS, History
 
 __all__ = ["REPORT", "training_report"]
 

@@ -6,12 +6,12 @@ from xecgnn.lazy import lazy_names
 
 _PUBLIC = {
     "EpochMetrics": "tracker",
-    "METRICS": "tracker",
+    "METRICS": "history",
     "MetricsCallback": "callback",
     "MetricsTracker": "tracker",
     "compute_grad_norm": "tracker",
-    "generate_all_plots": "report",
-    "generate_report": "report",
+    "generate_all_plots": "..evaluation.training_loop",
+    "generate_report": "..evaluation.training_loop",
 }
 
 __all__ = [*_PUBLIC]

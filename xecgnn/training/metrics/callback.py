@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 
+from xecgnn.data.batch import Readings
 from xecgnn.training.ema import WarmEMA
 from xecgnn.training.metrics.tracker import MB, EpochMetrics, MetricsTracker
 
@@ -45,7 +46,9 @@ class MetricsCallback(Callback):
 
     on_train_start = on_train_epoch_start  # a run that goes on in the middle of an epoch has no other
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Readings, batch_idx: int
+    ) -> None:
         self._waiting += time.perf_counter() - self._mark
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
@@ -53,7 +56,7 @@ class MetricsCallback(Callback):
         self._stepped = True
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Readings, batch_idx: int
     ) -> None:
         if self._tracker:
             loss = outputs["loss"] * trainer.accumulate_grad_batches  # Lightning has divided by it
@@ -73,8 +76,8 @@ class MetricsCallback(Callback):
         averaged = [callback.average for callback in callbacks if isinstance(callback, WarmEMA)]
         row = self._tracker.end_epoch(pl_module, averaged[0] if averaged else None, measured)
         metrics = {
-            "epoch_duration_sec": row.epoch_time_sec,
-            "throughput_events_per_sec": row.samples_per_sec,
+            "epoch_duration_sec": row["epoch_time_sec"],
+            "throughput_events_per_sec": row["samples_per_sec"],
             "avg_data_load_sec": self._waiting / self._batches,
             "compute_efficiency": 1.0 - min(self._waiting / self._training, 1.0),
             "ram_used_gb": psutil.virtual_memory().used / GB,
@@ -85,13 +88,13 @@ class MetricsCallback(Callback):
 
 
 def _gpu_memory(row: EpochMetrics, device: torch.device) -> dict[str, float]:
-    if row.gpu_allocated_mb is None or row.gpu_reserved_mb is None or row.gpu_peak_mb is None:
+    if "gpu_peak_mb" not in row:
         return {}
-    total = torch.cuda.get_device_properties(device).total_memory / MB
+    allocated, reserved = row["gpu_allocated_mb"], row["gpu_reserved_mb"]
     return {
-        "memory_allocated_GB": row.gpu_allocated_mb * MB / GB,
-        "memory_reserved_GB": row.gpu_reserved_mb * MB / GB,
-        "memory_peak_GB": row.gpu_peak_mb * MB / GB,
-        "gpu_utilization_pct": 100.0 * row.gpu_allocated_mb / total,
-        "memory_fragmentation": 1.0 - row.gpu_allocated_mb / max(row.gpu_reserved_mb, 1.0),
+        "memory_allocated_GB": allocated * MB / GB,
+        "memory_reserved_GB": reserved * MB / GB,
+        "memory_peak_GB": row["gpu_peak_mb"] * MB / GB,
+        "gpu_utilization_pct": 100.0 * allocated * MB / torch.cuda.get_device_properties(device).total_memory,
+        "memory_fragmentation": 1.0 - allocated / max(reserved, 1.0),
     }

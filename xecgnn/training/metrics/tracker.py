@@ -7,21 +7,18 @@ import json
 import logging
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from xecgnn.evaluation.runs import METRICS, History, curves, read_metrics
-from xecgnn.evaluation.runs import METRICS_TABLE as CSV
 from xecgnn.output import completed, write_text
+from xecgnn.training.metrics.history import CSV, METRICS, History, curves, read_metrics
 
-__all__ = ["CSV", "JSON", "METRICS", "EpochMetrics", "MetricsTracker", "compute_grad_norm", "is_first_process"]
+__all__ = ["JSON", "EpochMetrics", "MetricsTracker", "compute_grad_norm", "is_first_process"]
 
 log = logging.getLogger(__name__)
 
@@ -30,44 +27,46 @@ MB = 1e6
 Scalar = float | Tensor
 
 
-@dataclass
-class EpochMetrics:
-    """One row of the table. None: does not exist here (no GPU, no averaged weights, batch size not told)."""
+# Columns of the table. What does not exist here (no GPU, no averaged weights, batch size not told) has no value.
+COLUMNS = {
+    "epoch": "",
+    "loss_mean": "of the batches of this epoch, in this process, as the next four",
+    "loss_std": "",
+    "loss_min": "",
+    "loss_max": "",
+    "loss_median": "",
+    "lr": "of the last batch",
+    "grad_norm": "L2 norm over all weights, before clipping: mean of the steps",
+    "grad_norm_max": "the largest of them",
+    "samples_per_sec": "over the time that training took, without validation",
+    "batches_per_sec": "likewise",
+    "gpu_allocated_mb": "at the end of the epoch",
+    "gpu_reserved_mb": "likewise",
+    "gpu_peak_mb": "since the process began",
+    "ema_delta_norm": "L2 distance of the weights from their average",
+    "epoch_time_sec": "with validation",
+    "cumulative_time_sec": "of all epochs in the table",
+}
+STATISTICS: dict[str, Callable[[NDArray[np.float64]], np.floating]] = {
+    "mean": np.mean, "std": np.std, "min": np.min, "max": np.max, "median": np.median,
+}  # fmt: skip
 
-    epoch: int
-    loss_mean: float | None = None  # of the batches of this epoch, in this process
-    loss_std: float | None = None
-    loss_min: float | None = None
-    loss_max: float | None = None
-    loss_median: float | None = None
-    lr: float | None = None  # of the last batch
-    grad_norm: float | None = None  # L2 norm over all weights, before clipping: mean and largest of the steps
-    grad_norm_max: float | None = None
-    samples_per_sec: float | None = None  # over the time that training took, without validation
-    batches_per_sec: float | None = None
-    gpu_allocated_mb: float | None = None  # at the end of the epoch
-    gpu_reserved_mb: float | None = None
-    gpu_peak_mb: float | None = None  # since the process began
-    ema_delta_norm: float | None = None  # L2 distance of the weights from their average
-    epoch_time_sec: float | None = None  # with validation
-    cumulative_time_sec: float | None = None  # of all epochs in the table
-    extra: dict[str, float] = field(default_factory=dict)  # further columns, such as val_loss
+
+class EpochMetrics(dict[str, float]):
+    """One row of the table: those of COLUMNS that have a value, then others such as val_loss.
+
+    COLUMNS are attributes as well, None without a value.
+    """
+
+    def __getattr__(self, name: str) -> float | None:
+        if name not in COLUMNS:
+            raise AttributeError(f"no column {name!r}; columns: {', '.join(COLUMNS)}")
+        return self.get(name)
 
     @property
-    def row(self) -> dict[str, float | None]:
-        """All columns by name."""
-        return {name: getattr(self, name) for name in COLUMNS} | self.extra
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, float]) -> EpochMetrics:
-        """From what the table has of an epoch."""
-        known = {name: value for name, value in row.items() if name in COLUMNS}
-        extra = {name: value for name, value in row.items() if name not in COLUMNS}
-        return cls(**known | {"epoch": int(row["epoch"]), "extra": extra})  # type: ignore[arg-type]
-
-
-STATISTICS: dict[str, Any] = {"mean": np.mean, "std": np.std, "min": np.min, "max": np.max, "median": np.median}
-COLUMNS = [entry.name for entry in fields(EpochMetrics) if entry.name != "extra"]
+    def extra(self) -> dict[str, float]:
+        """The columns that are not in COLUMNS."""
+        return {name: value for name, value in self.items() if name not in COLUMNS}
 
 
 class MetricsTracker:
@@ -83,14 +82,15 @@ class MetricsTracker:
 
     def __init__(self, output_dir: str | Path) -> None:
         self.output_dir = Path(output_dir)
-        self.history: list[EpochMetrics] = list(map(EpochMetrics.from_row, read_metrics(self.output_dir / CSV)))
+        rows = read_metrics(self.output_dir / CSV)
+        self.history = [EpochMetrics(row | {"epoch": int(row["epoch"])}) for row in rows]
         self._header: list[str] = []  # of the file, once this tracker has written it
         self._epoch: int | None = None
 
     @property
     def curves(self) -> History:
         """What there is to draw."""
-        return curves(metrics.row for metrics in self.history)
+        return curves(self.history)
 
     @property
     def name(self) -> str:
@@ -98,14 +98,9 @@ class MetricsTracker:
         folder = self.output_dir.resolve()
         return folder.parent.name if folder.name == METRICS else folder.name
 
-    @property
-    def columns(self) -> list[str]:
-        """Names of all columns of the table."""
-        return list(dict.fromkeys(name for metrics in self.history for name in metrics.row)) or COLUMNS
-
     def start_epoch(self, epoch: int) -> None:
         """Begin to measure an epoch; whatever was measured of an unfinished one is forgotten."""
-        kept = [metrics for metrics in self.history if metrics.epoch < epoch]
+        kept = [row for row in self.history if row["epoch"] < epoch]
         if len(kept) < len(self.history):
             log.info("%s: epochs from %d on are done again.", self.output_dir / CSV, epoch)
             self.history, self._header = kept, []
@@ -147,21 +142,22 @@ class MetricsTracker:
         losses, norms = _numbers(self._losses), _numbers(self._norms)  # waits for the GPU: before the clock is read
         norms = norms[np.isfinite(norms)]  # fp16 skips steps whose gradient is not
         now, training = time.perf_counter(), max(self._last - self._start, 1e-9)
-        before = self.history[-1].cumulative_time_sec or 0.0 if self.history else 0.0
-        row = EpochMetrics(
-            self._epoch,
+        before = self.history[-1].get("cumulative_time_sec", 0.0) if self.history else 0.0
+        measured: dict[str, float | None] = {
+            "epoch": self._epoch,
             **{f"loss_{name}": float(statistic(losses)) for name, statistic in STATISTICS.items() if len(losses)},
-            lr=None if self._lr is None else float(self._lr),
-            grad_norm=float(norms.mean()) if len(norms) else None,
-            grad_norm_max=float(norms.max()) if len(norms) else None,
-            samples_per_sec=self._samples / training if self._samples else None,
-            batches_per_sec=len(losses) / training if len(losses) else None,
+            "lr": None if self._lr is None else float(self._lr),
+            "grad_norm": float(norms.mean()) if len(norms) else None,
+            "grad_norm_max": float(norms.max()) if len(norms) else None,
+            "samples_per_sec": self._samples / training if self._samples else None,
+            "batches_per_sec": len(losses) / training if len(losses) else None,
             **_gpu_memory(model),
-            ema_delta_norm=None if model is None or ema_model is None else _distance(model, ema_model),
-            epoch_time_sec=now - self._start,
-            cumulative_time_sec=before + now - self._start,
-            extra={name: float(value) for name, value in (metrics or {}).items()},
-        )
+            "ema_delta_norm": None if model is None or ema_model is None else _distance(model, ema_model),
+            "epoch_time_sec": now - self._start,
+            "cumulative_time_sec": before + now - self._start,
+            **{name: float(value) for name, value in (metrics or {}).items()},
+        }
+        row = EpochMetrics((name, value) for name, value in measured.items() if value is not None)
         self.history.append(row)
         self._epoch = None
         if is_first_process():
@@ -171,8 +167,9 @@ class MetricsTracker:
     def _write(self) -> None:
         """Append the last row, or write the whole table if the file has other columns or rows."""
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        columns, path = self.columns, self.output_dir / CSV
-        texts = [{name: f"{v:.7g}" for name, v in metrics.row.items() if v is not None} for metrics in self.history]
+        columns = list(dict.fromkeys([*COLUMNS, *(name for row in self.history for name in row)]))
+        path = self.output_dir / CSV
+        texts = [{name: f"{value:.7g}" for name, value in row.items()} for row in self.history]
         if columns == self._header:
             with path.open("a", newline="") as file:
                 csv.DictWriter(file, columns).writerow(texts[-1])
@@ -182,7 +179,7 @@ class MetricsTracker:
                 writer.writeheader()
                 writer.writerows(texts)
             self._header = columns
-        rows = [{name: _rounded(metrics.row.get(name)) for name in columns} for metrics in self.history]
+        rows = [{name: _rounded(row.get(name, math.nan)) for name in columns} for row in self.history]
         write_text(self.output_dir / JSON, json.dumps({"epochs": rows}, indent=1) + "\n")
 
 
@@ -228,8 +225,8 @@ def _distance(model: nn.Module, averaged: nn.Module) -> float:
     return float(nn.utils.get_total_norm([live - average.to(live.device) for live, average in pairs]))
 
 
-def _rounded(value: float | None) -> Any:
+def _rounded(value: float) -> float | None:
     """As in the CSV; JSON has no NaN."""
-    if value is None or not math.isfinite(value):
+    if not math.isfinite(value):
         return None
     return value if isinstance(value, int) else float(f"{value:.7g}")

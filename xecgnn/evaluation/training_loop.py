@@ -10,7 +10,8 @@ from xecgnn.evaluation.pages.curves import training_pictures
 from xecgnn.evaluation.pages.page import save
 from xecgnn.evaluation.pages.training_report import REPORT, training_report
 from xecgnn.output import write_text
-from xecgnn.training.metrics.tracker import CSV, MetricsTracker, is_first_process
+from xecgnn.training.metrics.history import CSV
+from xecgnn.training.metrics.tracker import MetricsTracker, is_first_process
 
 __all__ = ["generate_all_plots", "generate_report"]
 
