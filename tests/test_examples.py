@@ -39,13 +39,16 @@ TRAIN = [
 @contextmanager
 def nothing_registered() -> Iterator[None]:
     """What plugins register is gone afterwards: for the tests that follow in this process there are none."""
-    kept = [TARGETS, ARTIFACTS, plugins._loaded, TasksConfig.model_fields]
-    kept += [entries for registry in (TASKS, NETWORKS) for entries in (registry._modules, registry._entries)]
+    registries = (TASKS, NETWORKS, ARTIFACTS)
+    kept = [TARGETS, plugins._loaded, TasksConfig.model_fields, *(registry._modules for registry in registries)]
     before = [dict(entries) for entries in kept]
     yield
     for entries, old in zip(kept, before, strict=True):
         entries.clear()
         entries.update(old)
+    for registry in registries:  # what of ours was imported meanwhile stays
+        for name in set(registry._entries) - set(registry):
+            del registry._entries[name]
     for settings in (TasksConfig, TrainConfig):
         settings.model_rebuild(force=True)
 
