@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from xecgnn.evaluation.config import Style
 from xecgnn.evaluation.pages.page import Content, save
@@ -20,7 +19,7 @@ __all__ = ["ARTIFACTS", "Artifact", "artifact", "make"]
 
 log = logging.getLogger(__name__)
 
-Draw = Callable[[Any], Iterator[tuple[str, Content]]]  # of a source, which can be of any class
+Draw = Callable[..., Iterator[tuple[str, Content]]]  # of a source, which can be of any class
 
 
 class Artifact:

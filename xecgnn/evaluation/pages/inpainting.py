@@ -28,12 +28,12 @@ def inpainting_pages(measured: InpaintingResiduals, run_name: str) -> Iterator[F
         yield new_page("Too few masked sensors to plot", footer)
         return
     figure = new_page("Residuals of masked sensors", footer)
-    for ax, face in zip(_grid(figure, len(shown)), shown, strict=True):
+    for ax, face in zip(grid(figure, len(shown)), shown, strict=True):
         _residuals(ax, measured, face)
     yield figure
     for metric, title in (("resolution_68", "68 % quantile of |predicted - true|"), ("bias", "Bias")):
         figure = new_page(f"{title} along the true npho", footer)
-        first, *others = _grid(figure, 1 + len(shown))
+        first, *others = grid(figure, 1 + len(shown))
         _profile(first, measured, metric, NPHO, ALL)
         for ax, face in zip(others, shown, strict=True):
             _profile(ax, measured, metric, RELATIVE, face)
@@ -82,7 +82,3 @@ def _profile(ax: Axes, measured: InpaintingResiduals, metric: str, quantity: str
         ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
     elif quantity == RELATIVE:
         ax.yaxis.set_minor_formatter("{x:g}")
-
-
-def _grid(figure: Figure, count: int) -> list[Axes]:
-    return grid(figure, count, min(4 if count > 6 else 3, count))

@@ -86,8 +86,9 @@ def new_page(title: str, footer: str) -> Figure:
     return figure
 
 
-def grid(figure: Figure, count: int, columns: int) -> list[Axes]:
-    """So many axes in rows."""
+def grid(figure: Figure, count: int, columns: int | None = None) -> list[Axes]:
+    """So many axes in rows, of three or four unless told."""
+    columns = columns or min(4 if count > 6 else 3, count)
     cells = figure.add_gridspec(-(-count // columns), columns)
     return [figure.add_subplot(cells[divmod(place, columns)]) for place in range(count)]
 

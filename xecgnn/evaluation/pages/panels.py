@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
 from typing import Any, NamedTuple
 
@@ -25,7 +25,6 @@ __all__ = [
     "errorbars",
     "prediction_against_truth",
     "profile",
-    "profile_panel",
     "residual_histogram",
     "steps",
 ]
@@ -75,7 +74,7 @@ def profile(x: Array, values: Array, estimate: Callable[[Array], Estimate]) -> P
 
 
 def errorbars(ax: Axes, points: Profile, label: str, color: str, marker: str) -> None:
-    """Points with errors, joined where the marker ends in "-"; the horizontal bar is the bin."""
+    """Points with errors; the horizontal bar is the bin."""
     x_error = points.x - points.x_low, points.x_high - points.x
     y_error = points.y - points.y_low, points.y_high - points.y
     ax.errorbar(points.x, points.y, y_error, x_error, fmt=marker, color=color, ms=3.5, lw=1, label=label)
@@ -95,9 +94,9 @@ def residual_histogram(ax: Axes, axis: Axis, methods: Sequence[Method], column: 
     ax.set_xlabel(f"{axis.symbol} predicted - true [{axis.unit}]")
 
 
-def error_panels(top: Axes, bottom: Axes, label: str, methods: Sequence[Method], column: int = 0) -> None:
-    """Absolute errors: histogram, and below it the share of events with a smaller error."""
-    errors = [method.errors[:, column] for method in methods]
+def error_panels(top: Axes, bottom: Axes, label: str, methods: Sequence[Method]) -> None:
+    """Joint errors: histogram, and below it the share of events with a smaller error."""
+    errors = [method.errors[:, 0] for method in methods]
     quantiles = [quantile(values).value for values in errors]
     window = (0.0, 1.5 * max(quantiles) or 1.0)
     labels = [f"{m.title}: 68 % = {number(value)}" for m, value in zip(methods, quantiles, strict=True)]
@@ -123,18 +122,6 @@ def prediction_against_truth(ax: Axes, axis: Axis, predicted: Array, true: Array
         ax.figure.colorbar(mesh, ax=ax, label="events", pad=0.02)
     ax.plot(window, window, color=RED, lw=1, ls="--")
     ax.set(xlabel=f"true {axis.label}", ylabel=f"predicted {axis.label}")
-
-
-def profile_panel(ax: Axes, profiles: Mapping[str, Profile], signed: bool = False) -> None:
-    """Profiles of all methods by their titles. Signed values: zero line, scale set by the first method."""
-    for (title, points), look in zip(profiles.items(), cycle(LOOKS), strict=False):
-        errorbars(ax, points, title, *look)
-    ax.set_ylim(bottom=0)
-    if signed:
-        first = next(iter(profiles.values()))
-        limit = 3 * np.abs([first.y_low, first.y_high]).max() or 1.0
-        ax.set_ylim(-limit, limit)
-        ax.axhline(0, color=GREY, lw=0.8, ls=":")
 
 
 def confusion(ax: Axes, probabilities: Array, true: NDArray[np.int64]) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xecgnn.estimate import Estimate, mean, quantile
 from xecgnn.evaluation.measures import Method, build_methods, usable_events
 from xecgnn.evaluation.pages import panels
-from xecgnn.evaluation.pages.page import legend, new_page
+from xecgnn.evaluation.pages.page import GREY, legend, looks, new_page
 from xecgnn.names import UNKNOWN_CLASS
 from xecgnn.tasks.axes import AXES, Axis
 from xecgnn.tasks.task import Task
@@ -115,16 +115,20 @@ def _profiles(
     figure: Figure, methods: Sequence[Method], abscissae: Sequence[tuple[Axis, Array]], rows: Sequence[Row]
 ) -> Figure:
     """A panel per abscissa, with the rows of all methods under each other."""
-    columns = min(3, len(abscissae))
+    styles, columns = looks(method.title for method in methods), min(3, len(abscissae))
     grid = figure.add_gridspec(-(-len(abscissae) // columns), columns)
-    for cell, (axis, x) in zip(map(grid.__getitem__, range(len(abscissae))), abscissae, strict=True):
-        stack = cell.subgridspec(len(rows), 1, height_ratios=[2, 1][: len(rows)], hspace=0)
+    for place, (axis, x) in enumerate(abscissae):
+        stack = grid[place].subgridspec(len(rows), 1, height_ratios=[2, 1][: len(rows)], hspace=0)
         usable = np.isfinite(x)
         for ax, row in zip(stack.subplots(sharex=True, squeeze=False)[:, 0], rows, strict=True):
             found = [panels.profile(x[usable], values[usable], row.estimate) for values in row.values]
-            named = {method.title: points for method, points in zip(methods, found, strict=True)}
-            panels.profile_panel(ax, named, signed=row.estimate is mean)
-            ax.set_ylabel(row.label)
+            for points, (title, look) in zip(found, styles.items(), strict=True):
+                panels.errorbars(ax, points, title, *look)
+            ax.set(ylabel=row.label, ylim=(0, None))
+            if row.estimate is mean:  # around zero, as far as the first method needs
+                limit = 3 * np.abs([found[0].y_low, found[0].y_high]).max() or 1.0
+                ax.set_ylim(-limit, limit)
+                ax.axhline(0, color=GREY, lw=0.8, ls=":")
         ax.set_xlabel(f"true {axis.label}")
     legend(figure, len(methods))
     return figure

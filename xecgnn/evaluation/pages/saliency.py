@@ -113,6 +113,6 @@ def _shares(ax: Axes, x: Array, shares: Array, labels: Sequence[str]) -> None:
         say(ax, "too few events in each bin")
         return
     for label, (color, marker) in zip(np.argsort(-shares[known].mean(0)), LOOKS, strict=False):
-        errorbars(ax, profile(x[known], shares[known, label], mean), labels[label], color, f"{marker}-")
+        errorbars(ax, profile(x[known], shares[known, label], mean), labels[label], color, marker)
     ax.set_ylim(0, 1.3 * ax.get_ylim()[1])
     ax.legend(fontsize=8, ncols=2, loc="upper center")
