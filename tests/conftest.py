@@ -6,11 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-# What registers artifacts, before a test hides the registry: what is imported while it is hidden would be lost.
-import xecgnn.evaluation.compare
-import xecgnn.evaluation.report
-import xecgnn.evaluation.sensors
-import xecgnn.evaluation.validation  # noqa: F401
 from xecgnn.data import Events
 from xecgnn.detector import Detector, load_detector
 from xecgnn.simulation import SimulationConfig, simulate_events, write_simulation

@@ -41,13 +41,17 @@ TRAIN = [
 @contextmanager
 def nothing_registered() -> Iterator[None]:
     """What plugins register is gone afterwards: for the tests that follow in this process there are none."""
-    kept = [TARGETS, ARTIFACTS, plugins._loaded, TasksConfig.model_fields, ReweightingConfig.model_fields]
-    kept += [entries for registry in (TASKS, NETWORKS, LAYOUTS) for entries in (registry._modules, registry._entries)]
+    registries = (TASKS, NETWORKS, LAYOUTS, ARTIFACTS)
+    kept = [TARGETS, plugins._loaded, TasksConfig.model_fields, ReweightingConfig.model_fields]
+    kept += [registry._modules for registry in registries]
     before = [dict(entries) for entries in kept]
     yield
     for entries, old in zip(kept, before, strict=True):
         entries.clear()
         entries.update(old)
+    for registry in registries:  # what of ours was imported meanwhile stays
+        for name in set(registry._entries) - set(registry):
+            del registry._entries[name]
     for settings in (TasksConfig, ReweightingConfig, TrainConfig):
         settings.model_rebuild(force=True)
 

@@ -15,6 +15,7 @@ def test_entries_come_in_their_order_and_ours_are_imported_when_asked_for() -> N
 
     assert (list(registry), len(registry), "late" in registry) == (["late", "mine"], 2, True)
     assert registry["mine"] is Mine
+    assert registry.loaded() == {"mine": Mine}
     with pytest.raises(ModuleNotFoundError):
         registry["late"]
 

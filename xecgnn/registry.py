@@ -49,6 +49,10 @@ class Registry(Generic[T]):
             import_module(self._modules[name])
         return self._entries[name]
 
+    def loaded(self) -> dict[str, T]:
+        """Those that are registered already; nothing is imported."""
+        return dict(self._entries)
+
     def items(self) -> Iterator[tuple[str, T]]:
         return ((name, self[name]) for name in list(self))
 

@@ -30,6 +30,19 @@ print(*sorted(third), file=sys.stderr)
 """
 
 
+DRAWN = """
+import sys
+from xecgnn.cli.display import main
+main([sys.argv[1], "--detector", "mini", "--event", "0", "--output", sys.argv[2]])
+print("torch" in sys.modules)
+"""
+
+
+def test_an_event_without_predictions_is_drawn_without_torch(mini_files: Path, tmp_path: Path) -> None:
+    call = [sys.executable, "-c", DRAWN, mini_files / "data/val/a.root", tmp_path / "event.html"]
+    assert subprocess.run(call, capture_output=True, text=True, check=True).stdout == "False\n"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_and_wrong_options_import_only_settings(command: str) -> None:
     config = ["CONFIG"] if command in ("xecgnn-train", "xecgnn-pretrain", "xecgnn-inpaint") else []

@@ -148,6 +148,15 @@ def test_replacing_files_must_be_asked_for() -> None:
     assert {path.name for path in Path("comparison").iterdir()} == {"comparison.md", "comparison.pdf"}
 
 
+def test_panels_on_paper() -> None:
+    main([make_run("a", [0.5], lr=[1e-3]), "--style", "paper", "--panels"])
+    assert {path.name for path in Path("comparison").rglob("*.*")} == {
+        "comparison.md", "comparison.pdf",
+        "comparison_2_1.pdf", "comparison_2_1.csv", "comparison_2_2.pdf", "comparison_2_2.csv",
+    }  # fmt: skip
+    assert Path("comparison/panels/comparison_2_2.csv").read_text().splitlines()[1].startswith("a,0")
+
+
 def test_settings_of_which_one_run_knows_nothing() -> None:
     runs = [Run("a", {"seed": "1", "old": "x"}, {}), Run("b", {"seed": "1"}, {})]
     assert differing_settings(runs) == {"old": ["x", "–"]}

@@ -9,14 +9,14 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from xecgnn.cli.command import command
-from xecgnn.plugins import PluginSettings
+from xecgnn.evaluation.config import DrawingSettings
 
 __all__ = ["CompareConfig", "main"]
 
 log = logging.getLogger("xecgnn.compare")
 
 
-class CompareConfig(PluginSettings):
+class CompareConfig(DrawingSettings):
     """Which runs, and by what."""
 
     runs: CliPositionalArg[list[str]] = Field(description="folders of runs, or their names or ids in MLflow")
@@ -40,7 +40,8 @@ def main(settings: CompareConfig) -> None:
     from xecgnn.evaluation.compared import read_run
 
     runs = [read_run(run, settings.mlflow_uri) for run in settings.runs]
-    for path in compare_runs(runs, settings.output_dir, settings.metric, settings.overwrite):
+    options = settings.model_dump(include={"output_dir", "metric", "overwrite", "style", "panels"})
+    for path in compare_runs(runs, **options):
         log.info("%s", path)
 
 

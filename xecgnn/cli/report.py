@@ -9,8 +9,8 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from xecgnn.cli.command import command
-from xecgnn.evaluation.config import Style
-from xecgnn.plugins import PluginSettings, check_plugins
+from xecgnn.evaluation.config import DrawingSettings
+from xecgnn.plugins import check_plugins
 from xecgnn.settings import read_yaml
 
 __all__ = ["ReportConfig", "main"]
@@ -18,12 +18,10 @@ __all__ = ["ReportConfig", "main"]
 log = logging.getLogger("xecgnn.report")
 
 
-class ReportConfig(PluginSettings):
+class ReportConfig(DrawingSettings):
     """Which runs."""
 
     runs: CliPositionalArg[list[Path]] = Field(description="folders of runs; plots in them are replaced, data are not")
-    style: Style = Field("screen", description="how plots look: screen, or paper (white, for print)")
-    panels: bool = Field(False, description="also a PDF of each panel with its points as CSV, in panels/")
 
 
 @command(

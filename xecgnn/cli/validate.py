@@ -8,16 +8,15 @@ from pathlib import Path
 from pydantic import Field
 
 from xecgnn.cli.command import command
-from xecgnn.evaluation.config import Style
+from xecgnn.evaluation.config import DrawingSettings
 from xecgnn.names import TREE
-from xecgnn.plugins import PluginSettings
 
 __all__ = ["ValidateConfig", "main"]
 
 log = logging.getLogger("xecgnn.validate")
 
 
-class ValidateConfig(PluginSettings):
+class ValidateConfig(DrawingSettings):
     """What to look at, what to compare it with, and where the findings go."""
 
     input: Path = Field(description="ROOT file of xecgnn-infer or of a training (validation_results_*.root)")
@@ -32,8 +31,6 @@ class ValidateConfig(PluginSettings):
     )
     tree: str = Field(TREE, description="name of the tree in each file")
     overwrite: bool = Field(False, description="replace files of an earlier validation")
-    style: Style = Field("screen", description="how plots look: screen, or paper (larger letters, for print)")
-    panels: bool = Field(False, description="also a PDF of each panel with its points as CSV, in panels/")
 
 
 @command(

@@ -1,4 +1,4 @@
-"""Settings of what follows a training."""
+"""Settings of what follows a training, and of the commands that draw."""
 
 from __future__ import annotations
 
@@ -6,11 +6,19 @@ from typing import Literal
 
 from pydantic import Field
 
+from xecgnn.plugins import PluginSettings
 from xecgnn.settings import Settings
 
-__all__ = ["EvaluationConfig", "Style"]
+__all__ = ["DrawingSettings", "EvaluationConfig", "Style"]
 
 Style = Literal["screen", "paper"]  # see `evaluation.pages.page`
+
+
+class DrawingSettings(PluginSettings):
+    """How a command draws."""
+
+    style: Style = Field("screen", description="how plots look: screen, or paper (white, larger letters, for print)")
+    panels: bool = Field(False, description="also a PDF of each panel with its points as CSV, in panels/")
 
 
 class EvaluationConfig(Settings):

@@ -34,23 +34,19 @@ class Report(NamedTuple):
 def report(run: RunFolder, style: Style = "screen", panels: bool = False) -> Report:
     """Draw all that the folder of a run has data for; arguments and what is missing: as `make`."""
     files = make(run, run.path, style, panels)
+    if not isinstance(run, EvaluatedRun):
+        return Report("", files)
     try:
-        if isinstance(run, EvaluatedRun):
-            sample = run.predictions
-            table = f"{sample_line(run.test_path)}\n\n{summary_table(run.drawn, sample.predictions, sample.truth)}"
-            return Report(table, files, _numbers(run) if run.test_path else {})
+        sample, tasks = run.predictions, run.drawn
     except (OSError, ValueError):  # told by `make`
-        pass
-    return Report("", files)
-
-
-def _numbers(run: EvaluatedRun) -> dict[str, float]:
-    """Metrics of the network by the names they have in MLflow."""
+        return Report("", files)
+    table = f"{sample_line(run.test_path)}\n\n{summary_table(tasks, sample.predictions, sample.truth)}"
     numbers: dict[str, float] = {}
-    for name, task in run.drawn.items():
-        network = {NETWORK: run.predictions.predictions[name][NETWORK]}
-        numbers |= logged_metrics(task, measure(task, network, run.predictions.truth[task.branch])[NETWORK])
-    return {f"test_{key}": value for key, value in numbers.items() if math.isfinite(value)}
+    for name, task in tasks.items() if run.test_path else ():
+        network = {NETWORK: sample.predictions[name][NETWORK]}
+        found = logged_metrics(task, measure(task, network, sample.truth[task.branch])[NETWORK])
+        numbers |= {f"test_{key}": value for key, value in found.items() if math.isfinite(value)}
+    return Report(table, files, numbers)
 
 
 @artifact("resolution profiles", "drawn")

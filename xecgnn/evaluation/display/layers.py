@@ -11,7 +11,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from xecgnn.detector import Detector
-from xecgnn.names import is_valid
+from xecgnn.names import FILLED, MASKED, NPHO, RELATIVE_TIME, is_valid
+from xecgnn.schema import prediction_of
 
 __all__ = ["EXTRA", "Layer", "Scale", "event_layers", "extra_layers", "valid_readings"]
 
@@ -21,14 +22,15 @@ Scale = Literal["log", "linear"]
 DECADES = 1e3  # between brightest and darkest colour
 LATE = 0.75  # quantile of the times where the linear scale ends: the tail of late single photons is long
 
+PREDICTED_NPHO, PREDICTED_TIME = prediction_of(NPHO), prediction_of(RELATIVE_TIME)
 EXTRA = {
-    "pred_npho": "predicted npho",
-    "pred_relative_time": "predicted time",
+    PREDICTED_NPHO: "predicted npho",
+    PREDICTED_TIME: "predicted time",
     "saliency": "saliency",
-    "saliency_npho": "saliency of npho",
-    "saliency_relative_time": "saliency of time",
-    "masked": "masked",
-    "filled": "filled",
+    f"saliency_{NPHO}": "saliency of npho",
+    f"saliency_{RELATIVE_TIME}": "saliency of time",
+    MASKED: "masked",
+    FILLED: "filled",
 }
 """Branches with one value per sensor that become layers where a file has them; `pred_npho` also makes a residual."""
 
@@ -72,19 +74,20 @@ def event_layers(
 def extra_layers(detector: Detector, npho: ArrayLike, branches: Mapping[str, ArrayLike]) -> list[Layer]:
     """Layers of those branches (S,) that are in `EXTRA`."""
     layers = []
-    for branch, values in branches.items():
-        name = EXTRA.get(branch, "")
-        if branch == "pred_npho":
-            difference = valid_readings(npho) - valid_readings(values)
-            layers.append(_light(detector, values, "log", name))
-            label = "(npho - predicted) / active area [1/cm²]"
-            layers.append(_signed("residual", label, difference / detector.areas)._replace(shown=difference))
-        elif branch == "pred_relative_time":
+    for branch, name in EXTRA.items():
+        if branch not in branches:
+            continue
+        values = valid_readings(branches[branch])
+        if branch == PREDICTED_TIME:
             layers.append(_time(values, "linear", name))
-        elif branch in ("masked", "filled"):
-            layers.append(Layer(name, f"{name} (1 = yes)", valid_readings(values), "cividis", Normalize(0, 1)))
-        elif name:
-            layers.append(_signed(name, name, valid_readings(values)))
+        elif branch in (MASKED, FILLED):
+            layers.append(Layer(name, f"{name} (1 = yes)", values, "cividis", Normalize(0, 1)))
+        elif branch == PREDICTED_NPHO:
+            difference = valid_readings(npho) - values
+            residual = _signed("residual", "(npho - predicted) / active area [1/cm²]", difference / detector.areas)
+            layers += [_light(detector, values, "log", name), residual._replace(shown=difference)]
+        else:
+            layers.append(_signed(name, name, values))
     return layers
 
 

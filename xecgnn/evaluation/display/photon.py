@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from xecgnn.data.events import Events
@@ -17,7 +16,11 @@ from xecgnn.schema import prediction_of
 from xecgnn.table import number
 from xecgnn.tasks.axes import AXES
 from xecgnn.tasks.registry import TASKS
-from xecgnn.tasks.task import Task
+
+if TYPE_CHECKING:  # an event without predictions needs no torch
+    from torch import Tensor
+
+    from xecgnn.tasks.task import Task
 
 __all__ = ["Photon", "badness", "describe", "known"]
 
@@ -50,18 +53,19 @@ def describe(event: Events) -> str:
     """Title of one event: run, event, energy; in a second line, where predicted, errors and loss."""
     words = [f"{name} {event[name][0]}" for name in IDENTIFIERS if name in event]
     (axis,) = AXES["energyTruth"]
-    energies = {"true": "energyTruth", "predicted": prediction_of("energyTruth")}
-    known = [(word, _finite(event, name)) for word, name in energies.items()]
-    words += [f"{word} {axis.symbol} = {number(axis.scale * e[0])} {axis.unit}" for word, e in known if e is not None]
-    errors: dict[str, float] = {}  # tasks for the same quantity give one entry
+    for word, branch in {"true": "energyTruth", "predicted": prediction_of("energyTruth")}.items():
+        if (energy := _finite(event, branch)) is not None:
+            words.append(f"{word} {axis.symbol} = {number(axis.scale * energy[0])} {axis.unit}")
+    texts = {}  # tasks for the same quantity give one entry
     for task, predicted, true in _compared(event):
-        residuals = task.errors(predicted, true) if task.joint_error else task.residuals(predicted, true)
-        for shown, value in zip([task.joint_error] if task.joint_error else task.axes, residuals[0], strict=True):
-            errors[f"{'' if task.joint_error else 'Δ'}{shown.symbol} = {{}} {shown.unit}"] = float(value)
-    loss = _finite(event, LOSS)
-    texts = [text.format(number(value)) for text, value in errors.items() if np.isfinite(value)]
-    texts += [] if loss is None else [f"loss = {number(loss[0])}"]
-    return ", ".join(words) + ("\nprediction:  " + ",  ".join(texts) if texts else "")
+        errors = task.errors(predicted, true) if task.joint_error else task.residuals(predicted, true)
+        for shown, value in zip([task.joint_error] if task.joint_error else task.axes, errors[0].tolist(), strict=True):
+            if np.isfinite(value):
+                name = f"{'' if task.joint_error else 'Δ'}{shown.symbol}"
+                texts[name] = f"{name} = {number(value)} {shown.unit}"
+    if (loss := _finite(event, LOSS)) is not None:
+        texts[LOSS] = f"{LOSS} = {number(loss[0])}"
+    return ", ".join(words) + ("\nprediction:  " + ",  ".join(texts.values()) if texts else "")
 
 
 def badness(events: Events) -> Array:
@@ -80,13 +84,17 @@ def badness(events: Events) -> Array:
     return sum(np.mean(e / np.nanquantile(e, QUANTILE, axis=0).clip(1e-12), axis=1) for e in errors)
 
 
-def _compared(events: Events) -> Iterator[tuple[type[Task], torch.Tensor, torch.Tensor]]:
+def _compared(events: Events) -> Iterator[tuple[type[Task], Tensor, Tensor]]:
     """Tasks that have truth and prediction, both (E, width)."""
-    for name, task in TASKS.items():
-        branches = prediction_of(TARGETS[name]), TARGETS[name]
-        if task.axes and all(branch in events for branch in branches):
-            arrays = (events[branch].astype(np.float64).reshape(-1, task.width) for branch in branches)
-            yield task, *map(torch.from_numpy, arrays)  # type: ignore[misc]
+    for name, branch in TARGETS.items():
+        if branch in events and prediction_of(branch) in events and TASKS[name].axes:
+            from torch import from_numpy
+
+            task = TASKS[name]
+            predicted, true = (
+                events[b].astype(np.float64).reshape(-1, task.width) for b in (prediction_of(branch), branch)
+            )
+            yield task, from_numpy(predicted), from_numpy(true)
 
 
 def _finite(event: Events, name: str) -> Array | None:

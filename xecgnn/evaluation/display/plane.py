@@ -7,6 +7,7 @@ the right, the face that looks back at the beam. Which face is which follows fro
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -45,8 +46,17 @@ HOLLOW: dict[str, Any] = {"facecolor": "white", "edgecolor": "0.55", "linewidth"
 GAP, SCALE = 10.0, 20.0  # cm: distance of the face that stands apart, length of the bar that gives the scale
 FLIGHT = 60.0  # cm: what an arrow is the projection of
 SHORTEST = 2.0  # cm: a shorter arrow is not drawn
-# Colour, marker, its size, width of the line: both are seen where they fall on one another.
-LOOKS = {"truth": ("black", "o", 9.0, 2.2), "prediction": ("#D55E00", "s", 5.0, 1.0)}
+# Style of marker and line: both are seen where they fall on one another, and on any colour by a white rim.
+LOOKS: dict[str, dict[str, Any]] = {
+    name: {
+        "color": color, "marker": marker, "ms": size, "lw": width, "mfc": "none", "mew": 1.2, "zorder": 3,
+        "path_effects": [withStroke(linewidth=width + 1.5, foreground="white")],
+    }
+    for name, color, marker, size, width in (
+        ("truth", "black", "o", 9.0, 2.2),
+        ("prediction", "#D55E00", "s", 5.0, 1.0),
+    )
+}  # fmt: skip
 CIRCLE = np.exp(2j * np.pi * np.arange(24) / 24)
 OUTLINES = {"square": np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]), "disc": np.stack([CIRCLE.real, CIRCLE.imag], 1)}
 
@@ -81,11 +91,10 @@ def unroll(detector: Detector) -> Array:
 def sensor_pairs(detector: Detector, relation: str) -> NDArray[np.int64]:
     """Sensor ids (2, pairs) that `lattice`, `hex` or `seam` edges join, each pair once, self edges left out."""
     faces = detector.faces
+    edges = [face.sensor_ids[face.edge_index] for face in faces.values() if face.layout == relation]
     if relation == SEAM:
-        seams = detector.seams().items()
-        edges = [np.stack([faces[a].sensor_ids[i], faces[b].sensor_ids[j]]) for (a, b), (i, j) in seams]
-    else:
-        edges = [face.sensor_ids[face.edge_index] for face in faces.values() if face.layout == relation]
+        for (a, b), (i, j) in detector.seams().items():
+            edges.append(np.stack([faces[a].sensor_ids[i], faces[b].sensor_ids[j]]))
     if not edges:
         raise KeyError(f"no relation {relation!r} in {detector.name}; relations: lattice, hex, seam")
     pairs = np.concatenate(edges, axis=1)
@@ -99,35 +108,30 @@ def draw_sensors(ax: Axes, detector: Detector, values: ArrayLike | None = None, 
     `cmap`, `norm`, or `facecolors` where there are no values. Returns what a colour bar needs.
     """
     plane, size = unroll(detector), detector.sizes[:, None]
-    invalid = np.zeros(len(plane), dtype=bool)
-    defaults: dict[str, Any] = {"linewidths": 0, "edgecolors": "none", "snap": False}  # whole pixels make uneven gaps
-    if values is not None:
-        values = valid_readings(values)
-        invalid = np.isnan(values)
-        defaults["norm"] = Normalize(np.fmin.reduce(values), np.fmax.reduce(values))
-
+    low, high = plane - size, plane + size
+    readings = np.zeros(len(plane)) if values is None else valid_readings(values)
+    look: dict[str, Any] = {"linewidths": 0, "edgecolors": "none", "snap": False}  # whole pixels make uneven gaps
+    look |= {"norm": Normalize(np.fmin.reduce(readings), np.fmax.reduce(readings))} | style
     # Sensors with one outline in one collection: a PDF of them is small, and made in half the time.
     to_screen: Any = ax.transData
     at: dict[str, Any] = {"offset_transform": to_screen, "transform": AffineDeltaTransform(to_screen)}
     for name, kind in detector.sensor_kinds.items():
-        for mask, look in (invalid, HOLLOW), (~invalid, defaults | style):
+        for mask, own in (np.isnan(readings), HOLLOW), (~np.isnan(readings), look):
             ids = np.flatnonzero((detector.sensor_type == name) & mask)
-            own: dict[str, Any] = {
-                k: np.asarray(v)[ids] if np.shape(v)[:1] == mask.shape else v for k, v in look.items()
-            }
+            own = {k: np.asarray(v)[ids] if np.shape(v)[:1] == mask.shape else v for k, v in own.items()}
             sensors = PolyCollection([kind.size * OUTLINES[kind.shape]], offsets=plane[ids], **at, **own)
             ax.add_collection(sensors, autolim=False)
         if values is not None:
-            sensors.set_array(values[ids])
-    ax.update_datalim(np.concatenate([plane - size, plane + size]))
+            sensors.set_array(readings[ids])
+    ax.update_datalim(np.concatenate([low, high]))
     for name, face in detector.faces.items():
-        low, high = (plane - size)[face.sensor_ids].min(0), (plane + size)[face.sensor_ids].max(0)
-        if (low > 0).any() or (high < 0).any():  # not the face in the middle
-            y, align = (low[1] - 2, "top") if high[1] < 0 else (high[1] + 2, "bottom")
-            ax.text((low[0] + high[0]) / 2, y, name, ha="center", va=align, clip_on=True)
-    left, low = (plane - size).min(0)
-    ax.plot([left, left + SCALE], [low - 8, low - 8], color="black", lw=1.5)
-    ax.text(left + SCALE / 2, low - 10, f"{SCALE:g} cm", ha="center", va="top", clip_on=True)
+        (left, bottom), (right, top) = low[face.sensor_ids].min(0), high[face.sensor_ids].max(0)
+        if max(left, bottom) > 0 or min(right, top) < 0:  # not the face in the middle
+            y, align = (bottom - 2, "top") if top < 0 else (top + 2, "bottom")
+            ax.text((left + right) / 2, y, name, ha="center", va=align, clip_on=True)
+    left, bottom = low.min(0)
+    ax.plot([left, left + SCALE], [bottom - 8, bottom - 8], color="black", lw=1.5)
+    ax.text(left + SCALE / 2, bottom - 10, f"{SCALE:g} cm", ha="center", va="top", clip_on=True)
     ax.set_aspect("equal")
     ax.set_axis_off()
     return sensors
@@ -166,18 +170,18 @@ def draw_event(
     figure.suptitle(title, fontsize="large")
     photons = known(truth, prediction)
     dead = np.isnan(valid_readings(npho))
-    for axes, layers in zip(figure.subplots(len(rows), 2, squeeze=False), rows, strict=True):
-        for ax, layer in zip(axes, layers, strict=True):
-            sensors = draw_sensors(ax, detector, layer.values, cmap=layer.cmap, norm=layer.norm)
-            bar = figure.colorbar(sensors, ax=ax, label=layer.label, extend=layer.extend, shrink=0.9, pad=0.01)
-            bar.set_ticks(layer.ticks(), labels=[f"{tick:g}" for tick in layer.ticks()])
-            bar.minorticks_off()
-            _draw_crosses(ax, detector, dead)
-            for name, photon in photons.items():
-                draw_photon(ax, detector, name, photon, start_point(detector, layers[0], photon, *photons.values()))
-    handles: list[Artist] = [
-        _photon_line(name, label=f"{name}: first interaction, {FLIGHT:g} cm of flight") for name in photons
-    ]
+    center, half = unroll(detector)[dead, None, None], detector.sizes[dead, None, None, None]
+    crosses = (center + half * [[[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]).reshape(-1, 2, 2)  # lines, of two ends
+    for ax, layer in zip(figure.subplots(len(rows), 2, squeeze=False).flat, chain(*rows), strict=True):
+        sensors = draw_sensors(ax, detector, layer.values, cmap=layer.cmap, norm=layer.norm)
+        bar = figure.colorbar(sensors, ax=ax, label=layer.label, extend=layer.extend, shrink=0.9, pad=0.01)
+        bar.set_ticks(layer.ticks(), labels=[f"{tick:g}" for tick in layer.ticks()])
+        bar.minorticks_off()
+        ax.add_collection(LineCollection(list(crosses), colors="black", linewidths=0.5))
+        for name, photon in photons.items():
+            draw_photon(ax, detector, name, photon, start_point(detector, rows[0][0], photon, *photons.values()))
+    flight = f"first interaction, {FLIGHT:g} cm of flight"
+    handles: list[Artist] = [Line2D([], [], label=f"{name}: {flight}", **LOOKS[name]) for name in photons]
     handles.append(Patch(**HOLLOW, label="no valid reading"))
     handles.append(Line2D([], [], color="black", marker="x", ls="none", ms=6, mew=0.8, label="no valid npho (dead)"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
@@ -199,35 +203,15 @@ def draw_photon(ax: Axes, detector: Detector, name: str, photon: Photon, start: 
     `name` is a key of `LOOKS`; `start` is that of `start_point`. A photon that flies straight through the face is a
     point without arrow.
     """
+    look = LOOKS[name]
     if photon.point is not None:
         u, v, _ = np.asarray(photon.point, dtype=float)
-        ax.add_line(_photon_line(name, [u], [v], ls="none"))
+        ax.add_line(Line2D([u], [v], **look | {"ls": "none"}))
     if photon.direction is not None and start is not None:
         d_x, d_y, d_z = np.asarray(photon.direction, dtype=float)
         turn = start[1] / detector.radius
         step = FLIGHT * np.array([d_z, d_x * np.sin(turn) + d_y * np.cos(turn)])  # along u and v
         if np.hypot(*step) > SHORTEST:
-            color, _, size, width = LOOKS[name]
-            style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 8 + size, "lw": width, "color": color}
-            style |= {"shrinkA": 0, "shrinkB": 0, "zorder": 3, "path_effects": _halo(width)}
+            style = {name: look[name] for name in ("color", "lw", "zorder", "path_effects")}
+            style |= {"arrowstyle": "-|>", "mutation_scale": 8 + look["ms"], "shrinkA": 0, "shrinkB": 0}
             ax.add_patch(FancyArrowPatch(tuple(start[:2]), tuple(start[:2] + step), **style))
-
-
-def _photon_line(name: str, x: ArrayLike = (), y: ArrayLike = (), **style: Any) -> Line2D:
-    """The marker of a first interaction; with a line, its entry in the legend."""
-    color, marker, size, width = LOOKS[name]
-    look: dict[str, Any] = {"color": color, "marker": marker, "ms": size, "mfc": "none", "mew": 1.2}
-    look |= {"lw": width, "zorder": 3, "path_effects": _halo(width)}
-    return Line2D(x, y, **look | style)
-
-
-def _halo(width: float) -> list[Any]:
-    """A white rim, so that lines are seen on any colour."""
-    return [withStroke(linewidth=width + 1.5, foreground="white")]
-
-
-def _draw_crosses(ax: Axes, detector: Detector, sensors: NDArray[np.bool_]) -> None:
-    """Cross out the sensors of a mask (S,)."""
-    center, half = unroll(detector)[sensors, None, None], detector.sizes[sensors, None, None, None]
-    lines = (center + half * [[[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]).reshape(-1, 2, 2)  # two per sensor, of two ends
-    ax.add_collection(LineCollection(list(lines), colors="black", linewidths=0.5))

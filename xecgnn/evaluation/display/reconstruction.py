@@ -13,16 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from xecgnn.data.events import Events
 from xecgnn.detector import Detector
-from xecgnn.evaluation.display.layers import event_layers, valid_readings
+from xecgnn.evaluation.display.layers import PREDICTED_TIME, event_layers, valid_readings
 from xecgnn.evaluation.display.plane import HOLLOW, draw_sensors
 from xecgnn.evaluation.pages.page import RED
-from xecgnn.names import IDENTIFIERS, RELATIVE_TIME
-from xecgnn.schema import prediction_of
+from xecgnn.names import IDENTIFIERS
 
 __all__ = ["MASKED", "draw_reconstruction", "reconstruction_pages"]
 
 MASKED = RED  # in neither colour map
-PREDICTED_TIME = prediction_of(RELATIVE_TIME)
 PANELS = ("truth", "visible to the network", "reconstructed")
 
 
@@ -75,10 +73,10 @@ def reconstruction_pages(
     detector: Detector, parts: Iterable[Events], npho_threshold: float, run_name: str
 ) -> Iterator[Figure]:
     """A page per event of what `reconstructions` gives; times where a network would use them: from the threshold on."""
-    for events in parts:
-        times, predicts_time = np.where(events.time_valid, events.relative_time, np.nan), PREDICTED_TIME in events
-        for i, bright in enumerate(events.pred_npho >= npho_threshold):
-            predicted = np.where(bright, events[PREDICTED_TIME][i], np.nan) if predicts_time else None
-            title = ", ".join([run_name, *(f"{name} {events[name][i]}" for name in IDENTIFIERS if name in events)])
-            arrays = events.npho[i], times[i], events.masked[i], events.pred_npho[i], predicted
-            yield draw_reconstruction(detector, *arrays, title=title)
+    for event in (events[i : i + 1] for events in parts for i in range(len(events))):
+        title = ", ".join([run_name, *(f"{name} {event[name][0]}" for name in IDENTIFIERS if name in event)])
+        time, predicted_time = np.where(event.time_valid, event.relative_time, np.nan)[0], None
+        if PREDICTED_TIME in event:
+            predicted_time = np.where(event.pred_npho >= npho_threshold, event[PREDICTED_TIME], np.nan)[0]
+        arrays = event.npho[0], time, event.masked[0], event.pred_npho[0], predicted_time
+        yield draw_reconstruction(detector, *arrays, title=title)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from matplotlib import colormaps
 from numpy.typing import ArrayLike, NDArray
+from plotly.basedatatypes import BaseTraceType
 
 from xecgnn.detector import Detector
 from xecgnn.evaluation.display.layers import Layer, Scale, event_layers, extra_layers, valid_readings
@@ -26,6 +27,7 @@ LOWEST, HIGHEST = 24, 255  # on the colour scale (a byte is enough); 0 are senso
 NONE_COLOR = "#8c8c8c"
 FLAT = {"ambient": 1, "diffuse": 0, "specular": 0, "fresnel": 0}  # light and shade would change the colours
 CONE = 12.0  # cm
+CAMERA = {"up": {"x": 0, "y": 1, "z": 0}, "eye": {"x": 2.0, "y": 0.5, "z": 1.2}, "center": {"x": 0, "y": -0.1, "z": 0}}
 CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": False}  # nothing leaves the page
 
 
@@ -50,30 +52,26 @@ def draw_event_3d(
     first = next(iter(base.values()))
     choices = {f"{pair[i].name}, {kind}": pair[i] for i in (0, 1) for kind, pair in base.items()}
     choices |= {layer.name: layer for layer in extra}
-    figure = go.Figure(_faces(detector, [*first, *extra]))
-    faces = list(range(len(figure.data)))
+    figure = go.Figure(list(_faces(detector, [*first, *extra])))
+    faces, buttons = list(range(len(figure.data))), []
+    for label, layer in choices.items():
+        look = {f"coloraxis.{key}": value for key, value in _color_axis(layer).items()}
+        arguments = [{"intensity": _intensities(detector, layer)}, look, faces]
+        buttons.append({"label": label, "method": "update", "args": arguments})
     figure.add_traces(_crosses(detector, np.flatnonzero(np.isnan(valid_readings(npho)))))
     photons = known(truth, prediction)
     for name, photon in photons.items():
         start = start_point(detector, first[0], photon, *photons.values())
         figure.add_traces(_photon(detector, name, photon, start))
-    buttons = []
-    for label, layer in choices.items():
-        look = {f"coloraxis.{key}": value for key, value in _color_axis(layer).items()}
-        arguments = [{"intensity": _intensities(detector, layer)}, look, faces]
-        buttons.append({"label": label, "method": "update", "args": arguments})
     axes = {f"{axis}axis": {"title": {"text": f"{axis} [cm]"}, "showspikes": False} for axis in "xyz"}
-    vectors = {"up": (0, 1, 0), "eye": (2.0, 0.5, 1.2), "center": (0, -0.1, 0)}
-    camera = {name: dict(zip("xyz", vector, strict=True)) for name, vector in vectors.items()}
     corner = {"x": 0.01, "xanchor": "left"}
-    menu = {"type": "buttons", "direction": "down", "buttons": buttons, "y": 0.99, "yanchor": "top", **corner}
     figure.update_layout(
         title={"text": title.replace("\n", "<br>"), "font": {"size": 16}, "y": 0.98, "yanchor": "top", **corner},
         margin={"l": 0, "r": 0, "t": 70, "b": 0},
-        scene={"aspectmode": "data", "camera": camera, **axes},
+        scene={"aspectmode": "data", "camera": CAMERA, **axes},
         coloraxis={"cmin": 0, "cmax": HIGHEST, **_color_axis(first[0])},
         legend={"y": 0.02, "yanchor": "bottom", **corner},
-        updatemenus=[menu],
+        updatemenus=[{"type": "buttons", "buttons": buttons, "y": 0.99, "yanchor": "top", **corner}],
     )
     return figure
 
@@ -84,24 +82,20 @@ def write_html(figure: go.Figure, path: Path) -> None:
     figure.write_html(path, include_plotlyjs=True, config=CONFIG, default_height="100vh", post_script=fill)
 
 
-def _faces(detector: Detector, layers: Sequence[Layer]) -> list[go.Mesh3d]:
+def _faces(detector: Detector, layers: Sequence[Layer]) -> Iterator[go.Mesh3d]:
     """A mesh per face, every sensor a polygon: coloured by the first layer, all layers under the mouse."""
     numbers = [layer.values if layer.shown is None else layer.shown for layer in layers]
     data = np.stack([np.arange(detector.num_sensors), *numbers], axis=1).astype(np.float32)
     hover = [f"{layer.name} %{{customdata[{i}]:.4g}} {layer.unit}" for i, layer in enumerate(layers, start=1)]
-    traces = []
     for (name, face), intensity in zip(detector.faces.items(), _intensities(detector, layers[0]), strict=True):
         corners, triangles = _polygons(detector, face.sensor_ids)
         (x, y, z), (a, b, c) = corners.reshape(-1, 3).T, triangles.reshape(-1, 3).T
-        traces.append(
-            go.Mesh3d(
-                **{"x": x, "y": y, "z": z, "i": a, "j": b, "k": c, "name": name, "showlegend": True},
-                **{"intensity": intensity, "intensitymode": "cell", "coloraxis": "coloraxis", "lighting": FLAT},
-                customdata=np.repeat(data[face.sensor_ids], corners.shape[1], axis=0),
-                hovertemplate="<br>".join([f"sensor %{{customdata[0]:d}}, {name}", *hover]) + "<extra></extra>",
-            )
+        yield go.Mesh3d(
+            **{"x": x, "y": y, "z": z, "i": a, "j": b, "k": c, "name": name, "showlegend": True},
+            **{"intensity": intensity, "intensitymode": "cell", "coloraxis": "coloraxis", "lighting": FLAT},
+            customdata=np.repeat(data[face.sensor_ids], corners.shape[1], axis=0),
+            hovertemplate="<br>".join([f"sensor %{{customdata[0]:d}}, {name}", *hover]) + "<extra></extra>",
         )
-    return traces
 
 
 def _polygons(detector: Detector, ids: NDArray[np.int64]) -> tuple[Array, NDArray[np.int32]]:
@@ -156,26 +150,25 @@ def _crosses(detector: Detector, ids: NDArray[np.int64]) -> go.Scatter3d:
     return go.Scatter3d(x=x, y=y, z=z, name="no valid npho (dead)", **style)
 
 
-def _photon(detector: Detector, name: str, photon: Photon, start: NDArray[np.float64] | None) -> list[Any]:
+def _photon(detector: Detector, name: str, photon: Photon, start: NDArray[np.float64] | None) -> list[BaseTraceType]:
     """The first interaction as a marker, and the flight to it as a line that ends in a cone."""
-    color, marker, *_ = LOOKS[name]
-    group = {"legendgroup": name, "name": name}
-    traces: list[Any] = []
+    color, group = LOOKS[name]["color"], {"legendgroup": name, "name": name, "showlegend": False}
+    traces: list[BaseTraceType] = []
     if photon.direction is not None and start is not None:
         tip, step = detector.to_xyz(start), np.asarray(photon.direction, dtype=float)
         way = detector.radius if photon.origin is None else np.linalg.norm(tip - np.asarray(photon.origin, dtype=float))
         x, y, z = np.stack([tip - way * step, tip - CONE / 2 * step], axis=1)
         line = {"color": color, "width": 8 if name == "truth" else 4}
         traces.append(go.Scatter3d(x=x, y=y, z=z, mode="lines", line=line, hoverinfo="skip", **group))
-        at, along = dict(zip("xyz", tip[:, None], strict=True)), dict(zip("uvw", step[:, None], strict=True))
+        at = dict(zip("xyzuvw", [*tip[:, None], *step[:, None]], strict=True))
         cone = {"anchor": "tip", "sizemode": "absolute", "sizeref": CONE, "colorscale": [[0, color], [1, color]]}
-        traces.append(go.Cone(**at, **along, **cone, showscale=False, hoverinfo="skip", lighting=FLAT, **group))
+        traces.append(go.Cone(**at, **cone, showscale=False, hoverinfo="skip", lighting=FLAT, **group))
     if photon.point is not None:
         u, v, w = np.asarray(photon.point, dtype=float)
-        at = dict(zip("xyz", detector.to_xyz([u, v, w])[:, None], strict=True))
+        x, y, z = detector.to_xyz([u, v, w])[:, None]
         text = f"{name}: first interaction<br>u {u:.1f}, v {v:.1f}, w {w:.1f} cm<extra></extra>"
-        look = {"color": color, "size": 6, "symbol": "circle" if marker == "o" else "square"}
-        traces.append(go.Scatter3d(**at, mode="markers", marker=look, hovertemplate=text, **group))
-    for trace in traces:
-        trace.showlegend = trace is traces[-1]
+        look = {"color": color, "size": 6, "symbol": {"o": "circle", "s": "square"}[LOOKS[name]["marker"]]}
+        traces.append(go.Scatter3d(x=x, y=y, z=z, mode="markers", marker=look, hovertemplate=text, **group))
+    for trace in traces[-1:]:
+        trace.showlegend = True
     return traces

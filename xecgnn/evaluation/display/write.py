@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +26,7 @@ def display_pages(
     detector: Detector, events: Iterable[Events], scale: Scale | Literal["both"] = "both", head: str = ""
 ) -> Iterator[Figure]:
     """A page for each of some single events; `head` is a line above what is said of it."""
-    return (_draw(draw_event, detector, event, scale, head) for event in events)
+    return (draw_event(detector, **_shown(event, head), scale=scale) for event in events)
 
 
 def write_display(
@@ -49,14 +49,13 @@ def write_display(
             from xecgnn.evaluation.display.space import draw_event_3d, write_html
 
             branches = {name: values[0] for name, values in event.columns.items()}
-            write_html(_draw(draw_event_3d, detector, event, scale, branches=branches), part)
+            write_html(draw_event_3d(detector, **_shown(event), branches=branches, scale=scale), part)
         else:
-            _draw(draw_event, detector, event, scale).savefig(part, format="png", dpi=DPI)
+            draw_event(detector, **_shown(event), scale=scale).savefig(part, format="png", dpi=DPI)
 
 
-def _draw(
-    function: Callable[..., Any], detector: Detector, event: Events, scale: str, head: str = "", **more: Any
-) -> Any:
+def _shown(event: Events, head: str = "") -> dict[str, Any]:
+    """What is drawn of an event: arguments of `draw_event` and `draw_event_3d`."""
     photons = {"truth": Photon.of(event), "prediction": Photon.of(event, predicted=True)}
     title = "\n".join(filter(None, [head, describe(event)]))
-    return function(detector, event[NPHO][0], event[RELATIVE_TIME][0], **photons, title=title, scale=scale, **more)
+    return {"npho": event[NPHO][0], "time": event[RELATIVE_TIME][0], "title": title, **photons}

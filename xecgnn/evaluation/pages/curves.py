@@ -2,36 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from xecgnn.evaluation.pages.page import GREEN, ORANGE, PURPLE, RED, SKY
 from xecgnn.training.metrics.history import History
 
 __all__ = ["CAPTIONS", "PLOTS", "Plot", "training_pictures"]
 
-Array = NDArray[np.float64]
 FEW = 40  # epochs that are drawn one by one
 DASHBOARD = "training_dashboard"
-NO_VALUE = "no finite value was recorded"
-Lines = dict[str, tuple[str, str]]  # column -> label, colour
 
 
 class Plot(NamedTuple):
-    """A picture: file name without ending, title, what it shows."""
+    """A picture: columns of the history against the epoch.
+
+    Attributes:
+        name: of the file, without ending.
+        title, caption: what it shows.
+        label: of the y axis, with the unit; "" takes the name of the column.
+        columns: column -> its label, colour; those without values are left out.
+        band: lower, upper column, and label of what is filled between them.
+        bars: columns as bars, not as lines.
+        log: scale of the y axis.
+        best: mark the best epoch of the validation, or without one of the training.
+        missing: what it says where no column has a value.
+    """
 
     name: str
     title: str
     caption: str
-    draw: Callable[[Axes, History], None]
+    label: str
+    columns: Mapping[str, tuple[str, str]]
+    band: tuple[str, str, str] | None = None
+    bars: bool = False
+    log: bool = False
+    best: bool = False
+    missing: str = "no finite value was recorded"
+
+    def draw(self, ax: Axes, history: History) -> None:
+        """Into one panel."""
+        table = _table(history)
+        few, ink = len(table) <= FEW, matplotlib.rcParams["text.color"]
+        ax.set(title=self.title, xlabel="epoch", xlim=(table.index[0] - 0.7, table.index[-1] + 0.7))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        shown = [name for name in self.columns if (table[name] > (0 if self.log else -np.inf)).any()]
+        if not shown:
+            ax.text(0.5, 0.5, self.missing, transform=ax.transAxes, ha="center", va="center", wrap=True)
+            ax.set(xticks=[], yticks=[], xlabel="")
+            return
+        for name, style in zip(self.columns, ("-", "--", ":"), strict=False):
+            label, color = self.columns[name]
+            if name in shown and self.bars:
+                ax.bar(table.index, table[name], 0.8 if few else 1.0, color=color, ec=color, lw=0.3, label=label)
+            elif name in shown:
+                ax.plot(table.index, table[name], color=color, ls=style, marker="o" if few else "", ms=3, label=label)
+        if self.bars:
+            ax.axhline(0, color=ink, lw=0.8)
+        if self.band:
+            low, high = table[self.band[0]], table[self.band[1]]
+            ax.fill_between(table.index, low, high, color=SKY, alpha=0.25, lw=0, label=self.band[2])
+            if few:  # an epoch without neighbours has no band
+                ax.vlines(table.index, low, high, color=SKY, alpha=0.4, lw=0.8)
+        if self.best:
+            name = "val_loss" if table["val_loss"].notna().any() else "loss_mean"
+            epoch, value, color = table[name].idxmin(), table[name].min(), self.columns[name][1]
+            star = {"marker": "*", "ms": 14, "color": color, "mec": ink, "mew": 0.6, "ls": ""}
+            ax.plot(epoch, value, **star, label=f"best: {value:.4g} in epoch {epoch}")
+        hidden = self.log and (table[[*self.columns]] <= 0).any(axis=None)
+        ax.set_ylabel((self.label or shown[0]) + (" (zero and below are not shown)" if hidden else ""))
+        ax.set_yscale("log" if self.log else "linear")
+        if ax.get_legend_handles_labels()[0]:
+            ax.legend(fontsize=8)
 
 
 def training_pictures(history: History, run_name: str) -> Iterator[tuple[str, Iterator[Figure]]]:
@@ -43,7 +92,7 @@ def training_pictures(history: History, run_name: str) -> Iterator[tuple[str, It
 def _single(plot: Plot, history: History) -> Iterator[Figure]:
     figure = Figure(figsize=(8, 4.8))  # margins of its own: a layout engine takes twice the time
     figure.subplots_adjust(left=0.15, right=0.98, bottom=0.11, top=0.93)
-    _panel(figure.subplots(), plot, history)
+    plot.draw(figure.subplots(), history)
     yield figure
 
 
@@ -53,149 +102,72 @@ def _dashboard(history: History, run_name: str) -> Iterator[Figure]:
     figure.suptitle(f"Training: {run_name}", fontsize=14, x=0.01, ha="left")
     shown = [plot for plot in PLOTS if plot.name != "loss_distribution"]
     for ax, plot in zip(figure.subplots(3, 3).flat, shown, strict=True):
-        _panel(ax, plot, history)
+        plot.draw(ax, history)
     yield figure
 
 
-def _panel(ax: Axes, plot: Plot, history: History) -> None:
-    first, last = _epochs(history)[[0, -1]]
-    ax.set(title=plot.title, xlabel="epoch", xlim=(first - 0.7, last + 0.7))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    plot.draw(ax, history)
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(fontsize=8)
+def _table(history: History) -> pd.DataFrame:
+    """All columns that are drawn by epoch, NaN where there is no value."""
+    names = {name for plot in PLOTS for name in (*plot.columns, *(plot.band or ())[:2])}
+    table = pd.DataFrame(history).sort_index()
+    table = table.reindex(columns=sorted({*table, *names, "loss_std", "batches_per_sec"}))
+    speed = "samples" if "samples_per_sec" in history else "batches"
+    change, spread = table["loss_mean"].diff(), table["loss_std"]
+    table[f"{speed} / s"] = table[f"{speed}_per_sec"]
+    table["better"], table["worse"] = change.where(change <= 0), change.where(change > 0)
+    table["low"], table["high"] = table["loss_mean"] - spread, table["loss_mean"] + spread
+    table[[*MEMORY]] /= 1e3
+    return table
 
 
-def _epochs(history: History) -> Array:
-    return np.array(sorted(set().union(*history.values())), dtype=float)
-
-
-def _column(history: History, name: str) -> Array:
-    """Values of all epochs, NaN where there is none."""
-    return np.array([history.get(name, {}).get(epoch, np.nan) for epoch in _epochs(history)])
-
-
-def _nothing(ax: Axes, why: str) -> None:
-    ax.text(0.5, 0.5, why, transform=ax.transAxes, ha="center", va="center", wrap=True)
-    ax.set(xticks=[], yticks=[], xlabel="")
-
-
-def _lines(
-    ax: Axes, history: History, label: str, lines: Lines, missing: str = NO_VALUE, scale: float = 1.0
-) -> None:
-    """A line per column that has values."""
-    epochs = _epochs(history)
-    marker = "o" if len(epochs) <= FEW else ""
-    for (name, (title, color)), style in zip(lines.items(), ("-", "--", ":"), strict=False):
-        values = scale * _column(history, name)
-        if np.isfinite(values).any():
-            ax.plot(epochs, values, color=color, ls=style, marker=marker, ms=3, label=title)
-    if ax.lines:
-        ax.set_ylabel(label)
-    else:
-        _nothing(ax, missing)
-
-
-def _bars(ax: Axes, history: History, label: str, name: str) -> None:
-    values = _column(history, name)
-    if not np.isfinite(values).any():
-        _nothing(ax, NO_VALUE)
-        return
-    ax.bar(_epochs(history), values, width=0.8 if len(values) <= FEW else 1.0, color=SKY, ec=SKY, lw=0.3)
-    ax.set_ylabel(label)
-
-
-def _band(ax: Axes, history: History, low: Array, high: Array, label: str) -> None:
-    epochs = _epochs(history)
-    ax.fill_between(epochs, low, high, color=SKY, alpha=0.25, lw=0, label=label)
-    if len(epochs) <= FEW:  # an epoch without neighbours has no band
-        ax.vlines(epochs, low, high, color=SKY, alpha=0.4, lw=0.8)
-
-
-def _loss(ax: Axes, history: History) -> None:
-    """Training loss within its range over batches, validation loss, and the best epoch."""
-    _lines(ax, history, "loss", {"loss_mean": ("training, mean", SKY), "val_loss": ("validation", ORANGE)})
-    if not ax.lines:
-        return
-    _band(ax, history, _column(history, "loss_min"), _column(history, "loss_max"), "training, all batches")
-    for name, color in (("val_loss", ORANGE), ("loss_mean", SKY)):
-        values = history.get(name)
-        if values:
-            best = min(values, key=values.__getitem__)
-            label, edge = f"best: {values[best]:.4g} in epoch {best}", matplotlib.rcParams["text.color"]
-            ax.plot(best, values[best], "*", ms=14, color=color, mec=edge, mew=0.6, label=label, ls="")
-            break
-
-
-def _loss_log(ax: Axes, history: History) -> None:
-    values = np.stack([_column(history, "loss_mean"), _column(history, "val_loss")])
-    if not (values > 0).any():
-        _nothing(ax, "no loss above zero: there is no logarithm")
-        return
-    _loss(ax, history)
-    ax.set_yscale("log")
-    if (values <= 0).any():
-        ax.set_ylabel("loss (values below zero are not shown)")
-
-
-def _distribution(ax: Axes, history: History) -> None:
-    mean, std = _column(history, "loss_mean"), _column(history, "loss_std")
-    _lines(ax, history, "loss of a batch", {"loss_mean": ("mean", SKY), "loss_median": ("median", ORANGE)})
-    if ax.lines:
-        _band(ax, history, mean - std, mean + std, "mean ± 1 σ over batches")
-
-
-def _grad_norm(ax: Axes, history: History) -> None:
-    lines = {"grad_norm": ("mean of the epoch", SKY), "grad_norm_max": ("largest step", RED)}
-    _lines(ax, history, "gradient norm before clipping", lines, "no gradient norm was recorded")
-    if ax.lines:
-        ax.set_yscale("log")
-
-
-def _throughput(ax: Axes, history: History) -> None:
-    unit = "samples" if np.isfinite(_column(history, "samples_per_sec")).any() else "batches"
-    _bars(ax, history, f"{unit} / s", f"{unit}_per_sec")
-
-
-def _derivative(ax: Axes, history: History) -> None:
-    epochs, change = _epochs(history)[1:], np.diff(_column(history, "loss_mean"))
-    if not np.isfinite(change).any():
-        _nothing(ax, "needs the loss of two epochs")
-        return
-    for label, color, chosen in (("better", GREEN, change <= 0), ("worse", RED, change > 0)):
-        if chosen.any():
-            ax.bar(epochs[chosen], change[chosen], color=color, label=label)
-    ax.axhline(0, color=matplotlib.rcParams["text.color"], lw=0.8)
-    ax.set_ylabel("change of the mean loss")
-
-
+LOSSES = {"loss_mean": ("training, mean", SKY), "val_loss": ("validation", ORANGE)}
+RANGE = ("loss_min", "loss_max", "training, all batches")
 MEMORY = {f"gpu_{n}_mb": (n, color) for n, color in {"peak": RED, "reserved": ORANGE, "allocated": SKY}.items()}
-RATE, EMA = {"lr": ("", GREEN)}, {"ema_delta_norm": ("", PURPLE)}
 PLOTS = (
-    Plot("loss_linear", "Loss", "Mean over the batches of each epoch, range over batches, best epoch", _loss),
-    Plot("loss_log", "Loss, logarithmic", "The same on a logarithmic axis", _loss_log),
     Plot(
-        "loss_distribution", "Loss distribution", "Mean and median over batches, one standard deviation", _distribution
+        "loss_linear", "Loss", "Mean over the batches of each epoch, range over batches, best epoch", "loss", LOSSES,
+        band=RANGE, best=True,
     ),
     Plot(
-        "learning_rate", "Learning rate", "Learning rate of the last step of each epoch",
-        partial(_lines, label="learning rate, last step", lines=RATE, missing="no learning rate was recorded"),
+        "loss_log", "Loss, logarithmic", "The same on a logarithmic axis", "loss", LOSSES, band=RANGE, best=True,
+        log=True, missing="no loss above zero: there is no logarithm",
     ),
-    Plot("grad_norm", "Gradient norm", "L2 norm over all weights before clipping; peaks are instabilities", _grad_norm),
-    Plot("throughput", "Throughput", "Training speed, without validation", _throughput),
     Plot(
-        "gpu_memory", "GPU memory", "Memory of tensors, reserved from the system, and its peak",
-        partial(_lines, label="GPU memory [GB]", lines=MEMORY, missing="no GPU was used", scale=1e-3),
+        "loss_distribution", "Loss distribution", "Mean and median over batches, one standard deviation",
+        "loss of a batch", {"loss_mean": ("mean", SKY), "loss_median": ("median", ORANGE)},
+        band=("low", "high", "mean ± 1 σ over batches"),
+    ),
+    Plot(
+        "learning_rate", "Learning rate", "Learning rate of the last step of each epoch", "learning rate, last step",
+        {"lr": ("", GREEN)}, missing="no learning rate was recorded",
+    ),
+    Plot(
+        "grad_norm", "Gradient norm", "L2 norm over all weights before clipping; peaks are instabilities",
+        "gradient norm before clipping",
+        {"grad_norm": ("mean of the epoch", SKY), "grad_norm_max": ("largest step", RED)},
+        log=True, missing="no gradient norm was recorded",
+    ),
+    Plot(
+        "throughput", "Throughput", "Training speed, without validation", "",
+        dict.fromkeys(("samples / s", "batches / s"), ("", SKY)), bars=True,
+    ),
+    Plot(
+        "gpu_memory", "GPU memory", "Memory of tensors, reserved from the system, and its peak", "GPU memory [GB]",
+        MEMORY, missing="no GPU was used",
     ),
     Plot(
         "ema_divergence", "EMA divergence", "Distance of the trained weights from their average",
-        partial(_lines, label="L2 distance of weights and average", lines=EMA, missing="no averaged weights"),
+        "L2 distance of weights and average", {"ema_delta_norm": ("", PURPLE)}, missing="no averaged weights",
     ),
     Plot(
-        "epoch_timing", "Epoch timing", "Wall-clock time of each epoch with validation",
-        partial(_bars, label="time of the epoch [s]", name="epoch_time_sec"),
+        "epoch_timing", "Epoch timing", "Wall-clock time of each epoch with validation", "time of the epoch [s]",
+        {"epoch_time_sec": ("", SKY)}, bars=True,
     ),
-    Plot("loss_derivative", "Loss derivative", "Change of the mean loss from epoch to epoch", _derivative),
+    Plot(
+        "loss_derivative", "Loss derivative", "Change of the mean loss from epoch to epoch",
+        "change of the mean loss", {"better": ("better", GREEN), "worse": ("worse", RED)}, bars=True,
+        missing="needs the loss of two epochs",
+    ),
 )  # fmt: skip
 CAPTIONS = {plot.name: (plot.title, plot.caption) for plot in PLOTS}
 CAPTIONS[DASHBOARD] = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from xecgnn.evaluation.inpainting import ALL, BINS, FLOOR, METHODS, QUANTITIES, RELATIVE, InpaintingResiduals
-from xecgnn.evaluation.pages.page import DASHES, GREY, LOOKS, grid, new_page, say
+from xecgnn.evaluation.pages.page import DASHES, GREY, LOOKS, grid, legend, new_page, say
 from xecgnn.evaluation.pages.panels import Profile, errorbars
 from xecgnn.names import NPHO
 from xecgnn.table import number
@@ -29,17 +28,16 @@ def inpainting_pages(measured: InpaintingResiduals, run_name: str) -> Iterator[F
         yield new_page("Too few masked sensors to plot", footer)
         return
     figure = new_page("Residuals of masked sensors", footer)
-    for ax, face in zip(_grid(figure, len(shown)), shown, strict=True):
+    for ax, face in zip(grid(figure, len(shown)), shown, strict=True):
         _residuals(ax, measured, face)
     yield figure
     for metric, title in (("resolution_68", "68 % quantile of |predicted - true|"), ("bias", "Bias")):
         figure = new_page(f"{title} along the true npho", footer)
-        first, *others = _grid(figure, 1 + len(shown))
+        first, *others = grid(figure, 1 + len(shown))
         _profile(first, measured, metric, NPHO, ALL)
         for ax, face in zip(others, shown, strict=True):
             _profile(ax, measured, metric, RELATIVE, face)
-        handles, labels = first.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))
+        legend(figure, 1 + len(METHODS))
         yield figure
 
 
@@ -57,9 +55,9 @@ def _residuals(ax: Axes, measured: InpaintingResiduals, face: int) -> None:
     ax.legend(fontsize=7, loc="upper left", borderaxespad=0.2)
 
 
-def _profile(ax: Axes, measured: InpaintingResiduals, metric: str, quantity: str, face: Any) -> None:
+def _profile(ax: Axes, measured: InpaintingResiduals, metric: str, quantity: str, face: int | slice) -> None:
     """A metric of all methods in bins of true npho with its errors; the horizontal bar is the bin."""
-    ax.set_title("all faces" if face == ALL else measured.faces[face])
+    ax.set_title("all faces" if isinstance(face, slice) else measured.faces[face])
     parts = [i for i in range(1, len(BINS) - 2) if measured.number(quantity, face, i) >= MIN_SENSORS]
     if not parts:
         say(ax, "too few sensors in each bin")
@@ -68,8 +66,8 @@ def _profile(ax: Axes, measured: InpaintingResiduals, metric: str, quantity: str
     low, high = BINS[parts], BINS[np.add(parts, 1)]
     x = np.sqrt(low * high)
     for method, look in zip(METHODS, LOOKS, strict=False):
-        points = [values[method][metric] for values in found]
-        errorbars(ax, Profile(x, low, high, *np.array([(e.value, e.low, e.high) for e in points]).T), method, *look)
+        estimates = [values[method][metric] for values in found]
+        errorbars(ax, Profile.of(zip(x, low, high, estimates, strict=True)), method, *look)
     symbol = "bias" if metric == "bias" else "68 % of |Δnpho|" + (" / npho" if quantity == RELATIVE else "")
     ax.set(xscale="log", xlabel="true npho [photons]", ylabel=f"{symbol} [{QUANTITIES[quantity]}]")
     if metric == "bias":
@@ -84,7 +82,3 @@ def _profile(ax: Axes, measured: InpaintingResiduals, metric: str, quantity: str
         ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
     elif quantity == RELATIVE:
         ax.yaxis.set_minor_formatter("{x:g}")
-
-
-def _grid(figure: Figure, count: int) -> list[Axes]:
-    return grid(figure, count, min(4 if count > 6 else 3, count))

@@ -21,7 +21,7 @@ from xecgnn.evaluation.config import Style
 from xecgnn.evaluation.pages.split import save_panels
 from xecgnn.output import completed, write_text
 
-__all__ = ["DASHES", "GREY", "LOOKS", "Content", "grid", "looks", "new_page", "save", "say"]
+__all__ = ["DASHES", "GREY", "LOOKS", "Content", "grid", "legend", "looks", "new_page", "save", "say"]
 
 # Of a file: a text; or pages, of a generator, so that they are drawn when the style is set.
 Content = str | Iterable[Figure]
@@ -86,10 +86,16 @@ def new_page(title: str, footer: str) -> Figure:
     return figure
 
 
-def grid(figure: Figure, count: int, columns: int) -> list[Axes]:
-    """So many axes in rows."""
+def grid(figure: Figure, count: int, columns: int | None = None) -> list[Axes]:
+    """So many axes in rows, of three or four unless told."""
+    columns = columns or min(4 if count > 6 else 3, count)
     cells = figure.add_gridspec(-(-count // columns), columns)
     return [figure.add_subplot(cells[divmod(place, columns)]) for place in range(count)]
+
+
+def legend(figure: Figure, columns: int = 2) -> None:
+    """One for all panels, at the top: that of the first."""
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=columns)
 
 
 def looks(titles: Iterable[str]) -> dict[str, tuple[str, str]]:

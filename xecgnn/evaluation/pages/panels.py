@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,7 +25,6 @@ __all__ = [
     "errorbars",
     "prediction_against_truth",
     "profile",
-    "profile_panel",
     "residual_histogram",
     "steps",
 ]
@@ -47,6 +46,11 @@ class Profile(NamedTuple):
     y_low: Array
     y_high: Array
 
+    @classmethod
+    def of(cls, points: Iterable[tuple[float, float, float, Estimate]]) -> Profile:
+        """From x, x_low, x_high and the estimate of each bin."""
+        return cls(*np.array([(*x, found.value, found.low, found.high) for *x, found in points]).T)
+
 
 def bins(x: Array) -> list[NDArray[np.intp]]:
     """Indices of the events in each bin of equal width (outliers left out), in rising x; none where x is constant.
@@ -59,18 +63,14 @@ def bins(x: Array) -> list[NDArray[np.intp]]:
     if high - low <= 1e-6 * np.abs(x).max():
         return []
     count = int(np.clip(len(x) / (1.5 * MIN_EVENTS), 1, BINS))
-    number = np.floor((x - low) / (high - low) * count)
-    found = [np.flatnonzero(number == i) for i in range(count)]
+    place = np.floor((x - low) / (high - low) * count)
+    found = [np.flatnonzero(place == i) for i in range(count)]
     return [part for part in found if len(part) >= MIN_EVENTS]
 
 
 def profile(x: Array, values: Array, estimate: Callable[[Array], Estimate]) -> Profile:
     """An estimate of values (E,) in bins of x (E,)."""
-    rows = []
-    for part in bins(x):
-        found = estimate(values[part])
-        rows.append((x[part].mean(), x[part].min(), x[part].max(), found.value, found.low, found.high))
-    return Profile(*np.array(rows).T)
+    return Profile.of((x[part].mean(), x[part].min(), x[part].max(), estimate(values[part])) for part in bins(x))
 
 
 def errorbars(ax: Axes, points: Profile, label: str, color: str, marker: str) -> None:
@@ -82,25 +82,25 @@ def errorbars(ax: Axes, points: Profile, label: str, color: str, marker: str) ->
 
 def residual_histogram(ax: Axes, axis: Axis, methods: Sequence[Method], column: int) -> None:
     """Residuals of one quantity, in a window set by the first method; the legend has 68 % quantile, bias and tail."""
-    residuals = [method.residuals[:, column] for method in methods]
-    widths = [quantile(np.abs(values)).value for values in residuals]
-    window = 4 * widths[0] or 1.0
+    found = [(m.title, m.residuals[:, column]) for m in methods]
+    widths = [quantile(np.abs(r)).value for _, r in found]
     labels = [
-        f"{m.title}: 68 % {number(width)}, bias {number(r.mean())}, tail {tail(r).value:.2g} %"
-        for m, width, r in zip(methods, widths, residuals, strict=True)
+        f"{title}: 68 % {number(width)}, bias {number(r.mean())}, tail {tail(r).value:.2g} %"
+        for (title, r), width in zip(found, widths, strict=True)
     ]
-    steps(ax, residuals, (-window, window), COLORS, labels)
+    window = 4 * widths[0] or 1.0
+    steps(ax, [r for _, r in found], (-window, window), labels)
     ax.axvline(0, color=GREY, lw=0.8, ls=":")
     ax.set_xlabel(f"{axis.symbol} predicted - true [{axis.unit}]")
 
 
-def error_panels(top: Axes, bottom: Axes, label: str, methods: Sequence[Method], column: int = 0) -> None:
-    """Absolute errors: histogram, and below it the share of events with a smaller error."""
-    errors = [method.errors[:, column] for method in methods]
+def error_panels(top: Axes, bottom: Axes, label: str, methods: Sequence[Method]) -> None:
+    """Joint errors: histogram, and below it the share of events with a smaller error."""
+    errors = [method.errors[:, 0] for method in methods]
     quantiles = [quantile(values).value for values in errors]
-    labels = [f"{method.title}: 68 % = {number(value)}" for method, value in zip(methods, quantiles, strict=True)]
     window = (0.0, 1.5 * max(quantiles) or 1.0)
-    steps(top, errors, window, COLORS, labels)
+    labels = [f"{m.title}: 68 % = {number(value)}" for m, value in zip(methods, quantiles, strict=True)]
+    steps(top, errors, window, labels)
     x = np.linspace(*window, 200)
     for values, color, dash in zip(errors, cycle(COLORS), cycle(DASHES), strict=False):
         bottom.plot(x, np.searchsorted(np.sort(values), x) / len(values), color=color, ls=dash)
@@ -116,24 +116,12 @@ def prediction_against_truth(ax: Axes, axis: Axis, predicted: Array, true: Array
         low, high = np.quantile(predicted, [0.001, 0.999])
     margin = 0.05 * (high - low) or 1.0
     window = (low - margin, high + margin)
-    counts, x, y = np.histogram2d(true, predicted, bins=50, range=[window, window])
+    counts, x, y = np.histogram2d(true, predicted, 50, [window, window])
     if counts.any():
         mesh = ax.pcolormesh(x, y, np.where(counts > 0, counts, np.nan).T, cmap=COUNTS, norm=LogNorm(vmin=0.3))
         ax.figure.colorbar(mesh, ax=ax, label="events", pad=0.02)
     ax.plot(window, window, color=RED, lw=1, ls="--")
     ax.set(xlabel=f"true {axis.label}", ylabel=f"predicted {axis.label}")
-
-
-def profile_panel(ax: Axes, profiles: Sequence[Profile], methods: Sequence[Method], signed: bool = False) -> None:
-    """Profiles of all methods. Signed values: zero line, scale set by the first method."""
-    for points, method, look in zip(profiles, methods, cycle(LOOKS), strict=False):
-        errorbars(ax, points, method.title, *look)
-    if signed:
-        limit = 3 * max(np.abs(profiles[0].y_low).max(), np.abs(profiles[0].y_high).max()) or 1.0
-        ax.set_ylim(-limit, limit)
-        ax.axhline(0, color=GREY, lw=0.8, ls=":")
-    else:
-        ax.set_ylim(bottom=0)
 
 
 def confusion(ax: Axes, probabilities: Array, true: NDArray[np.int64]) -> None:
@@ -142,24 +130,30 @@ def confusion(ax: Axes, probabilities: Array, true: NDArray[np.int64]) -> None:
     counts = np.bincount(true * classes + probabilities.argmax(1), minlength=classes**2).reshape(classes, classes)
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
     mesh = ax.imshow(shares, cmap=COUNTS, vmin=0, vmax=1, origin="lower")
-    for row, column in np.ndindex(classes, classes):
-        color = "white" if shares[row, column] > 0.5 else "black"
-        text = f"{100 * shares[row, column]:.0f} %\n{counts[row, column]}"
-        ax.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
-    accuracy = np.trace(counts) / counts.sum()
-    ax.set(xlabel="predicted class", ylabel="true class", title=f"accuracy {accuracy:.3f}")
-    ax.set(xticks=range(classes), yticks=range(classes))
+    for (row, column), share in np.ndenumerate(shares):
+        look: dict[str, Any] = {
+            "ha": "center",
+            "va": "center",
+            "color": "white" if share > 0.5 else "black",
+            "fontsize": 8,
+        }
+        ax.text(column, row, f"{100 * share:.0f} %\n{counts[row, column]}", **look)
+    title = f"accuracy {np.trace(counts) / counts.sum():.3f}"
+    ax.set(xlabel="predicted class", ylabel="true class", title=title, xticks=range(classes), yticks=range(classes))
     ax.figure.colorbar(mesh, ax=ax, label="share of the true class")
 
 
 def steps(
-    ax: Axes, values: Sequence[Array], window: tuple[float, float], colors: Sequence[str], labels: Sequence[str]
+    ax: Axes,
+    samples: Sequence[Array],
+    window: tuple[float, float],
+    labels: Sequence[str],
+    colors: Sequence[str] = COLORS,
 ) -> None:
     """Histograms as outlines, the first one filled; head room for the legend."""
-    edges = np.linspace(*window, 61)
-    for sample, color, label, dash in zip(values, cycle(colors), labels, cycle(DASHES), strict=False):
-        counts = np.histogram(sample, edges)[0]
-        if sample is values[0]:
+    for values, label, color, dash in zip(samples, labels, cycle(colors), cycle(DASHES), strict=False):
+        counts, edges = np.histogram(values, 60, window)
+        if label is labels[0]:
             ax.stairs(counts, edges, color=color, alpha=0.25, fill=True)
         ax.stairs(counts, edges, color=color, lw=1.4, label=label, ls=dash)
     ax.set(xlim=window, ylim=(0, ax.get_ylim()[1] * 1.4), ylabel="events")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from xecgnn.estimate import mean, quantile
+from xecgnn.estimate import Estimate, mean, quantile
 from xecgnn.evaluation.measures import Method, build_methods, usable_events
 from xecgnn.evaluation.pages import panels
-from xecgnn.evaluation.pages.page import new_page
-from xecgnn.evaluation.pages.panels import bins, profile
+from xecgnn.evaluation.pages.page import GREY, legend, looks, new_page
 from xecgnn.names import UNKNOWN_CLASS
 from xecgnn.tasks.axes import AXES, Axis
 from xecgnn.tasks.task import Task
@@ -25,10 +25,18 @@ ABSCISSAE = {branch: AXES[branch] for branch in ("emiAng", "energyTruth", "uvwTr
 PANELS = 6  # abscissae on a page
 
 
+class Row(NamedTuple):
+    """What is drawn against each abscissa: an estimate of the values (E,) of each method."""
+
+    label: str
+    values: Sequence[Array]
+    estimate: Callable[[Array], Estimate]
+
+
 def resolution_pages(
     task: Task,
-    predictions: Mapping[str, NDArray],
-    truth: Mapping[str, NDArray],
+    predictions: Mapping[str, NDArray[Any]],
+    truth: Mapping[str, NDArray[Any]],
     head: str,
     abscissae: Mapping[str, Sequence[Axis]] = ABSCISSAE,
 ) -> Iterator[Figure]:
@@ -56,41 +64,37 @@ def resolution_pages(
     yield _overview(new_page("Residuals", footer), task, methods, task.shown(torch.tensor(target).double()).numpy())
     varying = _varying(truth, known, abscissae)
     for start in range(0, len(varying), PANELS):
-        yield from _profile_pages(task, methods, varying[start : start + PANELS], footer)
+        for title, rows in _profiled(task, methods):
+            yield _profiles(new_page(title, footer), methods, varying[start : start + PANELS], rows)
 
 
-def _profile_pages(
-    task: Task, methods: Sequence[Method], abscissae: Sequence[tuple[Axis, Array]], footer: str
-) -> Iterator[Figure]:
-    """One page for the joint error, where there is one, and one per quantity."""
+def _profiled(task: Task, methods: Sequence[Method]) -> Iterator[tuple[str, list[Row]]]:
+    """Title and rows of a page for the joint error, where there is one, and of one per quantity."""
     joint = task.joint_error
     if joint is not None:
-        figure = new_page(f"68 % quantile of the {joint.name.replace('_', ' ')}", footer)
-        yield _profiles(figure, methods, abscissae, f"68 % of {joint.label}", [m.errors[:, 0] for m in methods])
+        errors = [method.errors[:, 0] for method in methods]
+        yield f"68 % quantile of the {joint.name.replace('_', ' ')}", [Row(f"68 % of {joint.label}", errors, quantile)]
     for column, axis in enumerate(task.axes):
+        residuals = [method.residuals[:, column] for method in methods]
         unit = axis.unit if joint else list(task.resolutions.values())[column]
-        errors = [np.abs(m.residuals[:, column]) if joint else m.errors[:, column] for m in methods]
-        relative = "" if unit == axis.unit else f" / {axis.symbol}"
-        figure = new_page(f"{axis.symbol}: 68 % quantile and mean of the residuals", footer)
-        label = f"68 % of |Δ{axis.symbol}|{relative} [{unit}]"
-        residuals = [m.residuals[:, column] for m in methods]
-        yield _profiles(figure, methods, abscissae, label, errors, f"bias [{axis.unit}]", residuals)
+        errors = [np.abs(r) if joint else m.errors[:, column] for r, m in zip(residuals, methods, strict=True)]
+        label = f"68 % of |Δ{axis.symbol}|{'' if unit == axis.unit else f' / {axis.symbol}'} [{unit}]"
+        rows = [Row(label, errors, quantile), Row(f"bias [{axis.unit}]", residuals, mean)]
+        yield f"{axis.symbol}: 68 % quantile and mean of the residuals", rows
 
 
 def _varying(
-    truth: Mapping[str, NDArray], rows: NDArray[np.bool_], abscissae: Mapping[str, Sequence[Axis]]
+    truth: Mapping[str, NDArray[Any]], rows: NDArray[np.bool_], abscissae: Mapping[str, Sequence[Axis]]
 ) -> list[tuple[Axis, Array]]:
     """Quantities that vary over the sample, (E,) each in shown units."""
     found = []
-    for branch, axes in abscissae.items():
-        if branch in truth:
-            values = truth[branch][rows].reshape(rows.sum(), -1)
-            if np.issubdtype(values.dtype, np.integer):
-                values = np.where(values == UNKNOWN_CLASS, np.nan, values)
-            for column, axis in enumerate(axes):
-                shown = values[:, column].astype(np.float64) * axis.scale
-                if bins(shown[np.isfinite(shown)]):
-                    found.append((axis, shown))
+    for branch in filter(truth.__contains__, abscissae):
+        values = truth[branch][rows].reshape(rows.sum(), -1)
+        unknown = (values == UNKNOWN_CLASS) & np.issubdtype(values.dtype, np.integer)
+        for axis, x in zip(abscissae[branch], np.where(unknown, np.nan, values).T, strict=False):
+            shown = x.astype(np.float64) * axis.scale
+            if panels.bins(shown[np.isfinite(shown)]):
+                found.append((axis, shown))
     return found
 
 
@@ -108,30 +112,23 @@ def _overview(figure: Figure, task: Task, methods: Sequence[Method], truth: Arra
 
 
 def _profiles(
-    figure: Figure,
-    methods: Sequence[Method],
-    abscissae: Sequence[tuple[Axis, Array]],
-    label: str,
-    errors: Sequence[Array],
-    bias_label: str = "",
-    residuals: Sequence[Array] = (),
+    figure: Figure, methods: Sequence[Method], abscissae: Sequence[tuple[Axis, Array]], rows: Sequence[Row]
 ) -> Figure:
-    """A panel per abscissa with the 68 % quantiles of all methods; below it, where residuals are given, their means."""
-    columns = min(3, len(abscissae))
+    """A panel per abscissa, with the rows of all methods under each other."""
+    styles, columns = looks(method.title for method in methods), min(3, len(abscissae))
     grid = figure.add_gridspec(-(-len(abscissae) // columns), columns)
     for place, (axis, x) in enumerate(abscissae):
+        stack = grid[place].subgridspec(len(rows), 1, height_ratios=[2, 1][: len(rows)], hspace=0)
         usable = np.isfinite(x)
-        heights = [2, 1] if residuals else [1]
-        stack = grid[divmod(place, columns)].subgridspec(len(heights), 1, height_ratios=heights, hspace=0)
-        axs = stack.subplots(sharex=True, squeeze=False)[:, 0]
-        widths = [profile(x[usable], values[usable], quantile) for values in errors]
-        panels.profile_panel(axs[0], widths, methods)
-        axs[0].set_ylabel(label)
-        if residuals:
-            biases = [profile(x[usable], values[usable], mean) for values in residuals]
-            panels.profile_panel(axs[1], biases, methods, signed=True)
-            axs[1].set_ylabel(bias_label)
-        axs[-1].set_xlabel(f"true {axis.label}")
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=len(methods))
+        for ax, row in zip(stack.subplots(sharex=True, squeeze=False)[:, 0], rows, strict=True):
+            found = [panels.profile(x[usable], values[usable], row.estimate) for values in row.values]
+            for points, (title, look) in zip(found, styles.items(), strict=True):
+                panels.errorbars(ax, points, title, *look)
+            ax.set(ylabel=row.label, ylim=(0, None))
+            if row.estimate is mean:  # around zero, as far as the first method needs
+                limit = 3 * np.abs([found[0].y_low, found[0].y_high]).max() or 1.0
+                ax.set_ylim(-limit, limit)
+                ax.axhline(0, color=GREY, lw=0.8, ls=":")
+        ax.set_xlabel(f"true {axis.label}")
+    legend(figure, len(methods))
     return figure

@@ -16,8 +16,8 @@ from xecgnn.detector import Detector
 from xecgnn.estimate import mean
 from xecgnn.evaluation.attribution.saliency import DISTANCES, METHODS, Saliency
 from xecgnn.evaluation.display.plane import draw_sensors
-from xecgnn.evaluation.pages.page import LOOKS, grid, new_page, say
-from xecgnn.evaluation.pages.panels import bins, profile
+from xecgnn.evaluation.pages.page import LOOKS, grid, legend, new_page, say
+from xecgnn.evaluation.pages.panels import bins, errorbars, profile
 from xecgnn.tasks.axes import AXES, Axis
 from xecgnn.tasks.task import Task
 
@@ -43,7 +43,7 @@ def saliency_pages(saliency: Saliency, detector: Detector, task: Task, head: str
     if not outputs:
         return
     shares = saliency.faces / saliency.faces.sum((3, 4), keepdims=True).clip(1e-30)  # [E, 2, K, 2, F]
-    shares = shares.reshape(*shares.shape[:3], -1)  # [E, 2, K, 2 * F]
+    shares = 100 * shares.reshape(*shares.shape[:3], -1)  # [E, 2, K, 2 * F] %
     has = np.isfinite(shares).all((2, 3))  # [E, 2]
     labels = [f"{face} {channel}" for channel in CHANNELS for face in detector.faces]
     errors = [f"{axis.symbol} {100 * saliency.completeness[k]:.2g} %" for k, axis in outputs.items()]
@@ -54,7 +54,7 @@ def saliency_pages(saliency: Saliency, detector: Detector, task: Task, head: str
     for ax, (k, axis) in zip(grid(figure, len(outputs), len(outputs)), outputs.items(), strict=True):
         _bars(ax, [shares[has[:, method], method, k] for method in range(len(METHODS))], labels)
         ax.set_title(axis.symbol)
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    legend(figure)
     yield figure
 
     for k, axis in outputs.items():
@@ -62,19 +62,22 @@ def saliency_pages(saliency: Saliency, detector: Detector, task: Task, head: str
         yield _maps(figure, saliency.size[:, k], detector, axis)
 
     figure = new_page("Largest shares in the sum of |gradient| against the true direction", footer)
-    axs = iter(grid(figure, 2 * len(outputs), 2))
-    for (k, axis), (column, along) in product(outputs.items(), enumerate(AXES["emiAng"])):
-        ax = next(axs)
-        _shares(ax, saliency.angles[:, column], shares[:, 0, k], labels)
+    panels = product(outputs.items(), zip(AXES["emiAng"], saliency.angles.T, strict=True))
+    for ax, ((k, axis), (along, x)) in zip(grid(figure, 2 * len(outputs), 2), panels, strict=True):
+        _shares(ax, x, shares[:, 0, k], labels)
         ax.set(xlabel=f"true {along.label}", ylabel=f"share for {axis.symbol} [%]")
     yield figure
 
     title = "Saliency of a sensor by its distance from the first interaction (if unknown: from the brightest sensor)"
     figure = new_page(title, footer)
-    axs = iter(grid(figure, 2 * len(outputs), 2))
-    for (k, axis), (method, symbol) in product(outputs.items(), enumerate(SYMBOLS)):
-        _distances(next(axs), saliency.near[method, k], f"mean {symbol.format(axis.symbol)} [{axis.unit}]")
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    panels = product(outputs.items(), zip(SYMBOLS, saliency.near, strict=True))
+    for ax, ((k, axis), (symbol, near)) in zip(grid(figure, 2 * len(outputs), 2), panels, strict=True):
+        for channel, values, (color, _), style in zip(CHANNELS, near[k], LOOKS, "-:", strict=False):
+            # The last bin is open.
+            ax.stairs(values[:-1], DISTANCES, baseline=None, color=color, ls=style, lw=1.4, label=channel)
+        ax.set(yscale="log", xlabel="distance of the sensor [cm]", xlim=DISTANCES[[0, -1]])
+        ax.set_ylabel(f"mean {symbol.format(axis.symbol)} [{axis.unit}]")
+    legend(figure)
     yield figure
 
 
@@ -82,7 +85,7 @@ def _bars(ax: Axes, shares: Sequence[Array], labels: Sequence[str]) -> None:
     """Mean shares of all methods (E, labels) each, with their statistical errors."""
     place = np.arange(len(labels))
     for values, (color, _), title, shift in zip(shares, LOOKS, METHODS, (-0.2, 0.2), strict=False):
-        found = [mean(100 * share) for share in values.T]
+        found = [mean(share) for share in values.T]
         style: dict[str, Any] = {"color": color, "label": title, "ecolor": "0.3", "error_kw": {"lw": 0.8}}
         ax.barh(place + shift, [e.value for e in found], 0.4, xerr=[e.error for e in found], **style)
     ax.set(yticks=place, yticklabels=labels, xlabel="share [%]")
@@ -93,7 +96,8 @@ def _maps(figure: Figure, size: Array, detector: Detector, axis: Axis) -> Figure
     """Mean sizes (2, 2, S): a row per method with one scale for npho and time."""
     grid = figure.subplots(len(METHODS), len(CHANNELS))
     for axs, method, symbol, values in zip(grid, METHODS, SYMBOLS, size, strict=True):
-        norm = LogNorm((values.max() or 1.0) / DECADES, values.max() or 1.0, clip=True)
+        largest = values.max() or 1.0
+        norm = LogNorm(largest / DECADES, largest, clip=True)
         for ax, channel, of_channel in zip(axs, CHANNELS, values, strict=True):
             sensors = draw_sensors(ax, detector, of_channel, cmap="viridis", norm=norm)
             ax.set_title(f"{method}: {channel}")
@@ -103,21 +107,12 @@ def _maps(figure: Figure, size: Array, detector: Detector, axis: Axis) -> Figure
 
 
 def _shares(ax: Axes, x: Array, shares: Array, labels: Sequence[str]) -> None:
-    """The largest of the shares (E, labels) in bins of x (E,)."""
-    x, shares = x[np.isfinite(x)], shares[np.isfinite(x)]
-    if not bins(x):
+    """The largest of the shares (E, labels) in % in bins of x (E,)."""
+    known = np.isfinite(x)
+    if not bins(x[known]):
         say(ax, "too few events in each bin")
         return
-    for label, (color, marker) in zip(np.argsort(-shares.mean(0)), LOOKS, strict=False):
-        points = profile(x, 100 * shares[:, label], mean)
-        error = points.y - points.y_low
-        ax.errorbar(points.x, points.y, error, fmt=f"{marker}-", color=color, ms=3.5, lw=1, label=labels[label])
+    for label, (color, marker) in zip(np.argsort(-shares[known].mean(0)), LOOKS, strict=False):
+        errorbars(ax, profile(x[known], shares[known, label], mean), labels[label], color, marker)
     ax.set_ylim(0, 1.3 * ax.get_ylim()[1])
     ax.legend(fontsize=8, ncols=2, loc="upper center")
-
-
-def _distances(ax: Axes, near: Array, label: str) -> None:
-    """Mean sizes (2, D) of both channels in bins of distance; the last, open bin is left out."""
-    for channel, values, (color, _), style in zip(CHANNELS, near, LOOKS, "-:", strict=False):
-        ax.stairs(values[:-1], DISTANCES, baseline=None, color=color, ls=style, lw=1.4, label=channel)
-    ax.set(yscale="log", ylabel=label, xlabel="distance of the sensor [cm]", xlim=DISTANCES[[0, -1]])

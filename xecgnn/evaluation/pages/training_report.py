@@ -32,38 +32,33 @@ def training_report(
         pictures: to embed; those that are not there are left out.
     """
     shown = sorted(filter(Path.is_file, pictures), key=lambda path: path.stem != DASHBOARD)
+    epochs = sorted(set().union(*history.values()))
+    table = Table(["epoch", *history])
+    for epoch in epochs:
+        table.add(epoch, *(f"{values[epoch]:.5g}" if epoch in values else "" for values in history.values()))
     sections = [
         f"# Training report: {run_name}",
-        "## Summary\n\n" + Table(["quantity", "value"], list(_summary(history))).markdown(),
+        "## Summary\n\n" + Table(["quantity", "value"], list(_summary(history, epochs))).markdown(),
         f"## Hyperparameters\n\n```json\n{json.dumps(settings, indent=2, default=str)}\n```",
-        "## Epochs\n\n" + _epochs(history),
+        "## Epochs\n\n" + table.markdown(),
         "## Pictures\n\n" + "\n\n".join(_picture(picture, folder) for picture in shown),
         "## Files\n\n" + Table(["file", "size"], list(_manifest(folder))).markdown(),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _summary(history: History) -> Iterator[tuple[str, str]]:
-    epochs = sorted(set().union(*history.values()))
+def _summary(history: History, epochs: list[int]) -> Iterator[tuple[str, str]]:
     for column, name in (("loss_mean", "training loss"), ("val_loss", "validation loss")):
         if values := history.get(column):
-            best, last = min(values, key=values.__getitem__), epochs[-1]
+            best = min(values, key=values.__getitem__)
             yield f"best {name}", f"{values[best]:.5g} (epoch {best})"
-            yield f"last {name}", f"{values.get(last, float('nan')):.5g} (epoch {last})"
+            yield f"last {name}", f"{values.get(epochs[-1], float('nan')):.5g} (epoch {epochs[-1]})"
     yield "finished epochs", str(len(epochs))
     yield "wall-clock time", str(timedelta(seconds=round(max(history.get("cumulative_time_sec", {0: 0.0}).values()))))
     if speeds := history.get("samples_per_sec"):
         yield "throughput", f"{sum(speeds.values()) / len(speeds):.5g} samples / s"
     peak = max(history.get("gpu_peak_mb", {0: 0.0}).values())
     yield "GPU memory, peak", f"{peak / 1000:.3g} GB" if peak else "no GPU"
-
-
-def _epochs(history: History) -> str:
-    """All columns that have a value."""
-    table = Table(["epoch", *history])
-    for epoch in sorted(set().union(*history.values())):
-        table.add(epoch, *(f"{values[epoch]:.5g}" if epoch in values else "" for values in history.values()))
-    return table.markdown()
 
 
 def _picture(path: Path, folder: Path) -> str:

@@ -22,7 +22,6 @@ from xecgnn.evaluation.measures import (
 )
 from xecgnn.evaluation.pages import panels
 from xecgnn.evaluation.pages.page import GREY, looks, new_page, say
-from xecgnn.evaluation.pages.panels import bins, errorbars, profile
 from xecgnn.evaluation.pages.resolution import ABSCISSAE, resolution_pages
 from xecgnn.evaluation.sample import PredictedSample
 from xecgnn.table import number
@@ -63,21 +62,23 @@ def validation_pages(sample: PredictedSample) -> Iterator[Figure]:
 def _distributions(task: Task, sample: PredictedSample, footer: str) -> Figure:
     """Histograms of predictions, with the truth where known, and of their sigmas."""
     sigmas, truth = sample.sigmas[task.name], sample.truth.get(task.branch)
-    figure = new_page("Predictions" + (" and their uncertainties" if sigmas else ""), footer)
-    shown = {title: _shown(task, values) for title, values in sample.predictions[task.name].items()}
-    colors = {title: color for title, (color, _) in looks(shown).items()} | {"truth": TRUTH_LOOK}
+    values = dict(sample.predictions[task.name])
+    colors = {title: color for title, (color, _) in looks(values).items()} | {"truth": TRUTH_LOOK}
     if truth is not None:
-        shown["truth"] = _shown(task, truth.reshape(len(truth), -1).astype(np.float64))
-    axes = task.axes or (Axis("class", f"{task.branch}, likeliest class", "1", 1.0),)
-    widths = pull_axes(task) if sigmas else ()
-    grid = figure.subplots(1 + bool(sigmas), max(len(axes), len(widths)), squeeze=False)
-    for ax in grid[0, len(axes) :]:
-        ax.set_axis_off()
-    for column, axis in enumerate(axes):
-        _histogram(grid[0, column], {title: values[:, column] for title, values in shown.items()}, axis.label, colors)
-    for column, axis in enumerate(widths):
-        values = {title: sigma[:, column] * axis.scale for title, sigma in sigmas.items()}
-        _histogram(grid[1, column], values, f"sigma of {axis.label}", colors)
+        values["truth"] = truth.reshape(len(truth), -1).astype(np.float64)
+    axes, widths = task.axes or (Axis("class", f"{task.branch}, likeliest class", "1", 1.0),), pull_axes(task)
+    rows = [(axes, "", {title: _shown(task, array) for title, array in values.items()})]
+    if sigmas:
+        scale = np.array([axis.scale for axis in widths])
+        rows.append((widths, "sigma of ", {title: sigma * scale for title, sigma in sigmas.items()}))
+    figure = new_page("Predictions" + (" and their uncertainties" if sigmas else ""), footer)
+    grid = figure.subplots(len(rows), max(len(row[0]) for row in rows), squeeze=False)
+    for axs, (axes, words, arrays) in zip(grid, rows, strict=True):
+        for ax in axs[len(axes) :]:
+            ax.set_axis_off()
+        for column, (ax, axis) in enumerate(zip(axs, axes, strict=False)):
+            ax.set_xlabel(words + axis.label)
+            _histogram(ax, {title: array[:, column] for title, array in arrays.items()}, colors)
     return figure
 
 
@@ -89,11 +90,10 @@ def _shown(task: Task, values: Array) -> Array:
     return likeliest if values.shape[1] > 1 else values
 
 
-def _histogram(ax: Axes, values: Mapping[str, Array], label: str, colors: Mapping[str, str]) -> None:
+def _histogram(ax: Axes, values: Mapping[str, Array], colors: Mapping[str, str]) -> None:
     """Outlines in the colours of the methods; the range holds all but the outermost 0.2 % of each."""
-    samples = {title: sample[np.isfinite(sample)] for title, sample in values.items()}
-    samples = {title: sample for title, sample in samples.items() if len(sample)}
-    ax.set_xlabel(label)
+    finite = {title: sample[np.isfinite(sample)] for title, sample in values.items()}
+    samples = {title: sample for title, sample in finite.items() if len(sample)}
     if not samples:
         say(ax, "no finite value")
         return
@@ -104,8 +104,8 @@ def _histogram(ax: Axes, values: Mapping[str, Array], label: str, colors: Mappin
     low, high = ends[:, 0].min(), ends[:, 1].max()
     margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0  # a constant: around it
     labels = [f"{title}: mean {number(found.mean())}, std {number(found.std())}" for title, found in samples.items()]
-    window = low - margin, high + margin
-    panels.steps(ax, list(samples.values()), window, [colors[title] for title in samples], labels)
+    window, used = (low - margin, high + margin), [colors[title] for title in samples]
+    panels.steps(ax, list(samples.values()), window, labels, used)
 
 
 def _pull_page(task: Task, sample: PredictedSample, footer: str) -> Figure:
@@ -115,18 +115,19 @@ def _pull_page(task: Task, sample: PredictedSample, footer: str) -> Figure:
     found = {title: arrays for title, arrays in found.items() if len(arrays[0])}
     figure = new_page("Pulls, and whether a large sigma means a large error", footer)
     grid = figure.subplots(2, len(axes), squeeze=False)
-    for column, axis in enumerate(axes):
-        top, bottom = grid[:, column]
+    for column, (axis, top, bottom) in enumerate(zip(axes, *grid, strict=True)):
         _pull_histogram(top, {title: arrays[0][:, column] for title, arrays in found.items()}, looks(predictions))
         top.set_xlabel(f"pull of {axis.symbol}")
-        ends: list[float] = []
-        for title, (_, residual, sigma) in found.items():
-            if bins(sigma[:, column]):
-                width = profile(sigma[:, column], np.abs(residual[:, column]) / GAUSSIAN_WIDTH, quantile)
-                errorbars(bottom, width, title, *looks(predictions)[title])
-                ends += [width.x[0], width.x[-1]]
-        if ends:
-            bottom.plot([min(ends), max(ends)], [min(ends), max(ends)], color=GREY, ls="--", lw=1)
+        widths = {
+            title: panels.profile(sigma[:, column], np.abs(residual[:, column]) / GAUSSIAN_WIDTH, quantile)
+            for title, (_, residual, sigma) in found.items()
+            if panels.bins(sigma[:, column])
+        }
+        for title, width in widths.items():
+            panels.errorbars(bottom, width, title, *looks(predictions)[title])
+        if widths:
+            ends = [min(w.x[0] for w in widths.values()), max(w.x[-1] for w in widths.values())]
+            bottom.plot(ends, ends, color=GREY, ls="--", lw=1)
             bottom.set_ylim(bottom=0)
         else:
             say(bottom, "sigma does not vary, or few events")
@@ -151,7 +152,7 @@ def _pull_histogram(ax: Axes, pulls: Mapping[str, Array], look: Mapping[str, tup
     ax.legend(fontsize=8, loc="upper left")
 
 
-def _differences(task: Task, predictions: Mapping[str, NDArray], footer: str) -> Iterator[Figure]:
+def _differences(task: Task, predictions: Mapping[str, NDArray[np.floating]], footer: str) -> Iterator[Figure]:
     """Each further prediction against the first: needs no truth."""
     first, *others = predictions
     for title in others:
@@ -160,11 +161,10 @@ def _differences(task: Task, predictions: Mapping[str, NDArray], footer: str) ->
             base = predictions[first][both]
             (method,) = build_methods(task, {f"{title} - {first}": predictions[title][both]}, base)
             figure = new_page(f"{title} beside {first}", f"{footer}   |   {both.sum()} events")
-            grid = figure.subplots(2, len(task.axes), squeeze=False)
-            for column, axis in enumerate(task.axes):
-                panels.residual_histogram(grid[0, column], axis, [method], column)
-                grid[0, column].set_xlabel(f"{axis.symbol} {title} - {first} [{axis.unit}]")
-                shown = task.shown(torch.tensor(base)).numpy()[:, column]
-                panels.prediction_against_truth(grid[1, column], axis, method.shown[:, column], shown)
-                grid[1, column].set(xlabel=f"{first}: {axis.label}", ylabel=f"{title}: {axis.label}")
+            grid, shown = figure.subplots(2, len(task.axes), squeeze=False), _shown(task, base)
+            for column, (axis, top, bottom) in enumerate(zip(task.axes, *grid, strict=True)):
+                panels.residual_histogram(top, axis, [method], column)
+                top.set_xlabel(f"{axis.symbol} {title} - {first} [{axis.unit}]")
+                panels.prediction_against_truth(bottom, axis, method.shown[:, column], shown[:, column])
+                bottom.set(xlabel=f"{first}: {axis.label}", ylabel=f"{title}: {axis.label}")
             yield figure
