@@ -24,11 +24,11 @@ from xecgnn.cli.pretrain import reconstruct
 from xecgnn.cli.training import prepare, run_training
 from xecgnn.config import InpaintConfig, PretrainConfig, TrainConfig, load_config
 from xecgnn.data import Readings
+from xecgnn.directions import opening_angle
 from xecgnn.evaluation import evaluate_inpainting
 from xecgnn.nn import Masker, MaskingConfig
 from xecgnn.simulation import SimulationConfig, write_simulation
 from xecgnn.tasks import SampleReweighter
-from xecgnn.tasks.directions import opening_angle
 from xecgnn.tasks.metrics import QUANTILE
 from xecgnn.training import load_model
 from xecgnn.training.checkpoint import read_checkpoint

@@ -59,8 +59,11 @@ def in_order(pool: Executor, function: Callable[[S], T], items: Generator[S], de
                 future.cancel()
 
 
-def end_with_user() -> None:
-    """In a worker process: end when the process that uses it was killed, instead of waiting for it for ever."""
+def end_with_user(*_: object) -> None:
+    """In a worker process: end when the process that uses it was killed, instead of waiting for it for ever.
+
+    Takes and ignores what a pool tells its workers, such as their number.
+    """
     user = multiprocessing.parent_process()
     assert user is not None
 

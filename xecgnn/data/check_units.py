@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xecgnn.detector import Detector, angles_to_direction
+from xecgnn.detector import Detector
+from xecgnn.directions import angle_between, angles_to_direction
 from xecgnn.names import INVALID_LIMIT, NPHO, RELATIVE_NPHO, RELATIVE_TIME, SCHEMA, TIME, is_valid
 
 __all__ = ["Finding", "check_agreement", "guess_units"]
@@ -83,7 +84,7 @@ def check_agreement(columns: Columns, detector: Detector) -> Iterator[Finding]:
         directions["xyzTruth - xyzVTX"] = columns["xyzTruth"] - columns["xyzVTX"]
     for first, second in combinations(directions, 2):
         a, b = directions[first], directions[second]
-        angle = np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=1), (a * b).sum(1)))
+        angle = np.degrees(angle_between(a, b))
         level = "error" if second == "emiVec" else "warning"  # reconstructed points give the direction less exactly
         yield from _difference(f"{first} and {second}", "deg", angle, MAX_ANGLE, level)
     if {"uvwTruth", "xyzTruth"} <= columns.keys():

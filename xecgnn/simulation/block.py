@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xecgnn.detector import Detector, direction_to_angles
+from xecgnn.detector import Detector
+from xecgnn.directions import direction_to_angles
 from xecgnn.simulation.config import Sample
 from xecgnn.simulation.constants import Constants
 from xecgnn.simulation.shower import Interactions, Showers, draw_showers, represent

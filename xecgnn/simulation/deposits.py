@@ -10,7 +10,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from xecgnn.detector import Detector, angles_to_direction, direction_to_angles
+from xecgnn.detector import Detector
+from xecgnn.directions import angles_to_direction, direction_to_angles
 from xecgnn.names import SCHEMA
 from xecgnn.simulation.block import BLOCK_EVENTS, MEV, Block, Stream, generator
 from xecgnn.simulation.constants import Constants

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xecgnn.detector import Detector, angles_to_direction
+from xecgnn.detector import Detector
+from xecgnn.directions import angles_to_direction
 from xecgnn.simulation.config import Sample
 from xecgnn.simulation.constants import Constants
 from xecgnn.simulation.volume import XenonVolume
