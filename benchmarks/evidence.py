@@ -113,9 +113,7 @@ class Study:
         return self.result(name, lambda: self._regress(self.config(TrainConfig, "multitask", name, seed, settings)))
 
     def _regress(self, config: TrainConfig) -> Metrics:
-        config, start = prepare(config, "regression")
-        model = build_model(config)
-        data = EventDataModule(model.detector, config.data, config.seed, tasks=list(model.tasks))
+        config, start, model, data = prepare(config)
         for name, targets in data.training_targets().items():
             model.task(name).fit_scaling(targets)
         objective = RegressionObjective(model, SampleReweighter(config.reweighting))

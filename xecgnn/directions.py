@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xecgnn.arrays import Floats
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -23,7 +25,6 @@ __all__ = [
     "vector_to_angles",
 ]
 
-Floats = NDArray[np.float64]
 
 
 def angles_to_direction(theta: ArrayLike, phi: ArrayLike) -> Floats:

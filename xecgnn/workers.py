@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
@@ -12,7 +11,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import TypeVar
 
-__all__ = ["ahead", "end_with_user", "ignore_interrupt", "in_order", "usable_cores"]
+__all__ = ["ahead", "end_with_user", "in_order", "usable_cores"]
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -72,8 +71,3 @@ def end_with_user(*_: object) -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
-
-
-def ignore_interrupt() -> None:
-    """In a worker process: Ctrl-C is for the process that uses it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

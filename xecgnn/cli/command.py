@@ -137,7 +137,7 @@ def parse_command(
         parser.add_argument("config", help="YAML file with the settings that differ from the defaults")
         parser.add_argument("--print-config", action="store_true", help="print the resolved settings and exit")
     plugins = _load_plugins(cls, arguments, file)
-    source: CliSettingsSource = CliSettingsSource(
+    source: CliSettingsSource[_Parser] = CliSettingsSource(
         cls,  # type: ignore[arg-type]
         root_parser=parser,
         add_argument_method=_add_option,

@@ -6,11 +6,12 @@ The detector is centred on the half plane phi = 180 deg (x < 0, y = 0): every an
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from xecgnn.arrays import Floats
 
 __all__ = ["cylinder_to_xyz", "uvw_to_xyz", "xyz_to_uvw"]
 
-Floats = NDArray[np.float64]
 
 
 def cylinder_to_xyz(r: ArrayLike, alpha: ArrayLike, z: ArrayLike) -> Floats:

@@ -7,16 +7,14 @@ from math import lcm, pi
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xecgnn.arrays import Floats, Ints
 from xecgnn.detector import lattice
 from xecgnn.detector.description import Cylinder, Endcap, Hex
 from xecgnn.detector.surfaces import place
 
 __all__ = ["Block", "Face", "SensorKind", "build_face"]
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xecgnn.arrays import Floats, Ints, Singles
 from xecgnn.detector import Detector
 from xecgnn.simulation.volume import XenonVolume
 
 __all__ = ["XenonGrid"]
 
-Floats = NDArray[np.float64]
-Singles = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
 _SHAPE = 9, 17, 8  # nodes along u, v, w
 _MARGIN = 0.1  # cm between the outermost nodes and the faces

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from xecgnn.arrays import Floats, Ints, Singles
 from xecgnn.detector import Detector, Face
 from xecgnn.simulation.constants import Constants
 from xecgnn.simulation.grid import XenonGrid
@@ -20,9 +21,6 @@ from xecgnn.simulation.volume import XenonVolume
 
 __all__ = ["ScatteredLight", "near_scattering"]
 
-Floats = NDArray[np.float64]
-Singles = NDArray[np.float32]
-Ints = NDArray[np.int64]
 T = TypeVar("T", NDArray[Any], np.float32)
 
 _REACH = 24.0  # cm, the near part ends here
