@@ -94,15 +94,11 @@ class EventStream(IterableDataset[Readings]):
         columns = [self.schema[name] for name in self.columns]
         buffer = EventBuffer(capacity, self.num_sensors, columns, self.targets)
         read: deque[Rows] = deque()  # rows of the pieces in the buffer
-
-        def read_next() -> None:
-            read.append(self._read(unread.popleft(), buffer))
-
         sizes = deque(share.sizes)
         rows = np.empty(0, np.intp)
         for number, group in enumerate(share.groups[first:], start=first):
             while len(read) < len(group):
-                read_next()
+                read.append(self._read(unread.popleft(), buffer))
             mixed = np.concatenate([read.popleft() for _ in group])
             if share.seed is not None:
                 mixed = mixed[np.random.default_rng([*share.seed, number]).permutation(len(mixed))]
@@ -112,7 +108,7 @@ class EventStream(IterableDataset[Readings]):
                 taken, rows = rows[: sizes[0]], rows[sizes.popleft() :]
                 yield buffer.take(taken)
                 while unread and unread[0].num_events <= buffer.room:
-                    read_next()
+                    read.append(self._read(unread.popleft(), buffer))
 
     def _read(self, piece: Piece, buffer: EventBuffer) -> Rows:
         """Put the events of a piece into the buffer: one entry range, less what the cuts remove. Returns their rows."""
