@@ -26,7 +26,6 @@ __all__ = [
 ]
 
 
-
 def angles_to_direction(theta: ArrayLike, phi: ArrayLike) -> Floats:
     """Unit vectors (..., 3) of emission angles, arrays of any shapes that can be broadcast."""
     sin_theta = np.sin(theta)

@@ -10,6 +10,7 @@ from xecgnn.config import InpaintConfig, PretrainConfig
 
 __all__ = ["inpaint", "main", "reconstruct"]
 
+
 def reconstruct(config: PretrainConfig | InpaintConfig, default_name: str = "pretrain") -> Path:
     """Pretrain or train an inpainter, as the class of the settings says; returns the folder with the artifacts."""
     from xecgnn.data.dead_channels import read_dead_channels

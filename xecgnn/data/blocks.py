@@ -17,7 +17,6 @@ from xecgnn.arrays import Bools, Ints
 __all__ = ["Block", "Piece", "batch_sizes", "cut_blocks", "deal", "group_pieces", "stream_order", "worker_share"]
 
 
-
 class Block(NamedTuple):
     """Entries ``start`` to ``stop`` of a file, of which ``num_events`` pass the cuts."""
 

@@ -14,7 +14,6 @@ from xecgnn.schema import Column
 __all__ = ["EventBuffer"]
 
 
-
 class EventBuffer:
     """Rows of events; ``reserve`` and ``fill`` use free rows, ``take`` frees them again.
 

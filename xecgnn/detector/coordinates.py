@@ -13,7 +13,6 @@ from xecgnn.arrays import Floats
 __all__ = ["cylinder_to_xyz", "uvw_to_xyz", "xyz_to_uvw"]
 
 
-
 def cylinder_to_xyz(r: ArrayLike, alpha: ArrayLike, z: ArrayLike) -> Floats:
     """Point at cylinder radius `r` (cm), angle `alpha` = phi - 180 deg (rad), and `z` (cm), broadcast to (..., 3) cm.
 

@@ -16,7 +16,6 @@ from xecgnn.detector.surfaces import place
 __all__ = ["Block", "Face", "SensorKind", "build_face"]
 
 
-
 @dataclass(frozen=True)
 class SensorKind:
     """A kind of sensor: active square of half width `size` or disc of radius `size` (cm), and detection efficiency."""

@@ -11,7 +11,6 @@ from xecgnn.detector.description import Cylinder, Endcap, Hex
 __all__ = ["place"]
 
 
-
 def place(entry: Cylinder | Endcap | Hex, opening: float) -> tuple[Floats, Floats]:
     """Positions (N, 3) cm and unit normals (N, 3) into the xenon, row-major; `opening` is the detector's angle in rad.
 

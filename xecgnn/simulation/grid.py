@@ -32,6 +32,7 @@ class XenonGrid:
 
         span = float(np.linalg.norm(np.ptp(detector.position, axis=0)))
         middle = float(np.median([w for w in np.arange(0, span, 0.5) if inside(0, 0, w)]))
+
         def across(end: float, w: float) -> float:
             return _last(lambda u: inside(u, 0, w), 0, end)
 

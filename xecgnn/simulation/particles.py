@@ -12,7 +12,6 @@ from xecgnn.arrays import Bools, Floats, Ints
 __all__ = ["Particles", "accept", "deflect", "frame", "rotated"]
 
 
-
 class Particles(NamedTuple):
     """N photons (charge 0), electrons (-1) or positrons (+1)."""
 
@@ -68,9 +67,7 @@ def deflect(direction: Floats, cosine: Floats, azimuth: Floats) -> Floats:
     return turned / np.sqrt(np.einsum("nc,nc->n", turned, turned))[:, None]
 
 
-def accept(
-    rng: np.random.Generator, count: int, draw: Callable[[Ints], tuple[Floats, Floats]]
-) -> Floats:
+def accept(rng: np.random.Generator, count: int, draw: Callable[[Ints], tuple[Floats, Floats]]) -> Floats:
     """`count` values by rejection: `draw` proposes values for the places it is given, each with its probability."""
     result, todo = np.empty(count), np.arange(count)
     while len(todo):

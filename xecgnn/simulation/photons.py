@@ -12,7 +12,6 @@ from xecgnn.simulation.xenon import ELECTRON_MASS
 __all__ = ["compton_share", "dipole_angle", "fly", "interact", "pair_share"]
 
 
-
 def fly(rng: np.random.Generator, photons: Particles) -> Particles:
     """Photons at the place of their next interaction."""
     length = rng.standard_exponential(photons.size) * xenon.mean_free_path(photons.energy)

@@ -14,7 +14,6 @@ from xecgnn.simulation.constants import Constants
 __all__ = ["Readings", "Readout", "dead_mask"]
 
 
-
 @dataclass(frozen=True)
 class Readings:
     """What E events leave in S sensors; NaN where a reading is invalid."""

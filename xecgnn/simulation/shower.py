@@ -18,7 +18,6 @@ from xecgnn.simulation.xenon import mean_free_path
 __all__ = ["Interactions", "Showers", "Steps", "draw_showers", "represent"]
 
 
-
 class Interactions(NamedTuple):
     """First interactions of P photons."""
 
