@@ -24,11 +24,11 @@ from xecgnn.cli.pretrain import reconstruct
 from xecgnn.cli.training import prepare, run_training
 from xecgnn.config import InpaintConfig, PretrainConfig, TrainConfig, load_config
 from xecgnn.data import Readings
+from xecgnn.directions import opening_angle
 from xecgnn.evaluation import evaluate_inpainting
 from xecgnn.nn import Masker, MaskingConfig
 from xecgnn.simulation import SimulationConfig, write_simulation
 from xecgnn.tasks import SampleReweighter
-from xecgnn.tasks.directions import opening_angle
 from xecgnn.tasks.metrics import QUANTILE
 from xecgnn.training import load_model
 from xecgnn.training.checkpoint import read_checkpoint
@@ -113,9 +113,7 @@ class Study:
         return self.result(name, lambda: self._regress(self.config(TrainConfig, "multitask", name, seed, settings)))
 
     def _regress(self, config: TrainConfig) -> Metrics:
-        config, start = prepare(config, "regression")
-        model = build_model(config)
-        data = EventDataModule(model.detector, config.data, config.seed, tasks=list(model.tasks))
+        config, start, model, data = prepare(config)
         for name, targets in data.training_targets().items():
             model.task(name).fit_scaling(targets)
         objective = RegressionObjective(model, SampleReweighter(config.reweighting))

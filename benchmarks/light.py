@@ -14,12 +14,12 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from ray_trace import Landings, trace_photons
 from scipy.spatial import cKDTree
 
 from xecgnn.detector import Detector, load_detector
 from xecgnn.simulation import Constants
 from xecgnn.simulation.light import LightModel
-from xecgnn.simulation.ray_trace import Landings, trace_photons
 from xecgnn.simulation.shower import Showers
 from xecgnn.simulation.solid_angle import sensor_sides
 from xecgnn.simulation.volume import XenonVolume

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-__all__ = ["ConfigError", "Settings", "flattened", "overridden", "read_yaml", "validated"]
+__all__ = ["ConfigError", "Settings", "flattened", "overridden", "parse_yaml", "read_yaml", "validated"]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -37,21 +37,27 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         if not source.is_file():
             known = sorted(p.name for p in Path(str(shipped)).glob("*.yaml"))
             raise FileNotFoundError(f"config {str(path)!r} not found; shipped configs: {', '.join(known)}")
+    return parse_yaml(source.read_text(), path)
+
+
+def parse_yaml(text: str, source: str | Path) -> dict[str, Any]:
+    """The mapping in the text of a YAML file; `source` is named in errors, which are one line."""
     try:
-        values = yaml.safe_load(source.read_text()) or {}
+        values = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{source}: not a YAML file: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected a mapping of settings, found {type(values).__name__}")
+        raise ConfigError(f"{source}: expected a mapping of settings, found {type(values).__name__}")
     return values
 
 
-def validated(cls: type[ModelT], values: Mapping[str, Any]) -> ModelT:
-    """`cls(**values)`, with one-line errors."""
+def validated(cls: type[ModelT], values: Mapping[str, Any], source: str = "") -> ModelT:
+    """`cls(**values)`, with a line per mistake; or with one line that begins with the `source` of the values."""
     try:
-        return cls(**values)
+        return cls.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(cls, problem) for problem in error.errors())) from None
+        problems = [_explain(cls, values, problem) for problem in error.errors()]
+        raise ConfigError(f"{source}: {'; '.join(problems)}" if source else "\n".join(problems)) from None
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -80,23 +86,29 @@ def overridden(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[
     return result
 
 
-def _explain(cls: type[BaseModel], problem: Mapping[str, Any]) -> str:
+def _explain(cls: type[BaseModel], values: Any, problem: Mapping[str, Any]) -> str:
     """One line for one validation error: key, what was found, what is allowed."""
-    location = [str(part) for part in problem["loc"]]
-    key = ".".join(location) or cls.__name__
+    *sections, last = problem["loc"] or [""]
+    location, models = [], [cls]
+    for part in sections:
+        fields = [model.model_fields[part] for model in models if part in model.model_fields]
+        models = [found for field in fields for found in _models_in(field.annotation)] or models
+        if not isinstance(values, Mapping) or part in values:  # else the kind of an entry, which pydantic inserts
+            location.append(part)
+            values = values[part] if isinstance(values, Mapping) else None
+    key = ".".join(map(str, [*location, last]))
     if problem["type"] == "extra_forbidden":
-        known = _fields_at(cls, location[:-1])
-        near = difflib.get_close_matches(location[-1], known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-        return f"{key}: unknown key; {hint}"
+        known = list(dict.fromkeys(name for model in models for name in model.model_fields))
+        near = difflib.get_close_matches(str(last), known, n=1)
+        return f"{key}: unknown key; " + (f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}")
     message = problem["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    return f"{key}: {message}" if problem["type"] == "value_error" else f"{key}: {message}, found {problem['input']!r}"
+    if problem["type"] != "value_error" and not isinstance(problem["input"], Mapping):
+        message += f", found {problem['input']!r}"
+    return f"{key}: {message}" if key else message
 
 
-def _fields_at(cls: type[BaseModel], location: Sequence[str]) -> list[str]:
-    for part in location:
-        annotation = cls.model_fields[part].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        cls = annotation
-    return list(cls.model_fields)
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The settings classes in a type: those that an entry of a mapping or a union may have."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]

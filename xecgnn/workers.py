@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
@@ -12,7 +11,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import TypeVar
 
-__all__ = ["ahead", "end_with_user", "ignore_interrupt", "in_order", "usable_cores"]
+__all__ = ["ahead", "end_with_user", "in_order", "usable_cores"]
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -59,8 +58,11 @@ def in_order(pool: Executor, function: Callable[[S], T], items: Generator[S], de
                 future.cancel()
 
 
-def end_with_user() -> None:
-    """In a worker process: end when the process that uses it was killed, instead of waiting for it for ever."""
+def end_with_user(*_: object) -> None:
+    """In a worker process: end when the process that uses it was killed, instead of waiting for it for ever.
+
+    Takes and ignores what a pool tells its workers, such as their number.
+    """
     user = multiprocessing.parent_process()
     assert user is not None
 
@@ -69,8 +71,3 @@ def end_with_user() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
-
-
-def ignore_interrupt() -> None:
-    """In a worker process: Ctrl-C is for the process that uses it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

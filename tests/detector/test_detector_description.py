@@ -10,9 +10,9 @@ from xecgnn.detector import Detector, load_detector
 
 # One edit of mini.yaml (pattern, replacement) -> words that the one-line error has to contain.
 MISTAKES = {
-    "unknown key at the top": (r"phi_opening: ", "phi_openning: ", ["'phi_openning'", "did you mean 'phi_opening'"]),
-    "unknown key in a face": (r"pitch_z: 8.3", "pitch_zz: 8.3", ["faces.inner", "'pitch_zz'", "'pitch_z'"]),
-    "unknown key in a block": (r"(block:\n\s+)rows", r"\1rovs", ["faces.outer.block", "'rovs'", "'rows'"]),
+    "unknown key at the top": (r"phi_opening: ", "phi_openning: ", ["phi_openning", "did you mean 'phi_opening'"]),
+    "unknown key in a face": (r"pitch_z: 8.3", "pitch_zz: 8.3", ["faces.inner.pitch_zz", "'pitch_z'"]),
+    "unknown key in a block": (r"(block:\n\s+)rows", r"\1rovs", ["faces.outer.block.rovs", "'rows'"]),
     "no face": (r"faces:(?s:.*)", "faces: {}\n", ["faces", "at least 1"]),
     "missing key": (r"    first_id: 126\n", "", ["faces.us.first_id", "required"]),
     "wrong type": (r"radius: 72.5", "radius: far", ["faces.us.radius", "'far'"]),

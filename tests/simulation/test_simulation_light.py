@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
+from runpy import run_path
 
 import numpy as np
 import pytest
@@ -10,10 +12,11 @@ from scipy.spatial import cKDTree
 from xecgnn.detector import Detector
 from xecgnn.simulation.constants import Constants
 from xecgnn.simulation.light import LightModel
-from xecgnn.simulation.ray_trace import trace_photons
 from xecgnn.simulation.shower import Showers
 from xecgnn.simulation.solid_angle import disc_solid_angle, square_solid_angle
 from xecgnn.simulation.volume import XenonVolume
+
+trace_photons = run_path(str(Path(__file__).parents[2] / "benchmarks" / "ray_trace.py"))["trace_photons"]
 
 CLEAR = replace(Constants(), absorption_length=np.inf, scattering_length=np.inf)
 

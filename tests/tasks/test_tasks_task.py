@@ -8,9 +8,9 @@ import torch
 from pydantic import ValidationError
 
 from xecgnn.detector import angles_to_direction, direction_to_angles
+from xecgnn.directions import angles_to_vector, opening_angle, vector_to_angles
 from xecgnn.names import TARGETS
 from xecgnn.tasks import TASKS, TasksConfig, build_tasks
-from xecgnn.tasks.directions import angles_to_vector, opening_angle, vector_to_angles
 
 PLAIN = ["smooth_l1", "l1", "mse", "huber", "relative_l1", "relative_smooth_l1", "relative_mse", "gaussian_nll"]
 SPHERE = ["vmf", "cosine"]

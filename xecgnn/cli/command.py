@@ -15,7 +15,7 @@ import yaml
 from pydantic_settings import CliSettingsSource
 
 from xecgnn.plugins import load_plugins
-from xecgnn.settings import ConfigError, Settings, flattened, overridden, read_yaml, validated
+from xecgnn.settings import Settings, flattened, overridden, read_yaml, validated
 
 __all__ = ["ALIASES", "INTERRUPTED", "command", "parse_command"]
 
@@ -90,7 +90,7 @@ def command(
                     cls, argv, prog=prog, description=description, usage=usage, config=config
                 )
                 function(settings, *([Path(path).stem] if path else []))
-            except (ConfigError, ValueError, KeyError, OSError) as error:
+            except (ValueError, KeyError, OSError) as error:
                 text = error.args[0] if isinstance(error, KeyError) and error.args else error
                 sys.stderr.write(f"error: {text}\n")
                 sys.exit(2)
@@ -137,7 +137,7 @@ def parse_command(
         parser.add_argument("config", help="YAML file with the settings that differ from the defaults")
         parser.add_argument("--print-config", action="store_true", help="print the resolved settings and exit")
     plugins = _load_plugins(cls, arguments, file)
-    source: CliSettingsSource = CliSettingsSource(
+    source: CliSettingsSource[_Parser] = CliSettingsSource(
         cls,  # type: ignore[arg-type]
         root_parser=parser,
         add_argument_method=_add_option,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from xecgnn.cli.command import command
-from xecgnn.cli.training import check_data, prepare, run_training
+from xecgnn.cli.training import prepare, run_training
 from xecgnn.config import InpaintConfig, PretrainConfig
 
 __all__ = ["inpaint", "main", "reconstruct"]
+
 
 def reconstruct(config: PretrainConfig | InpaintConfig, default_name: str = "pretrain") -> Path:
     """Pretrain or train an inpainter, as the class of the settings says; returns the folder with the artifacts."""
@@ -20,17 +21,12 @@ def reconstruct(config: PretrainConfig | InpaintConfig, default_name: str = "pre
     from xecgnn.evaluation.summary import sample_line
     from xecgnn.nn.masking import Masker
     from xecgnn.training.checkpoint import load_model
-    from xecgnn.training.data import EventDataModule
-    from xecgnn.training.kinds import build_model
     from xecgnn.training.reconstruction import ReconstructionObjective
     from xecgnn.training.run import BEST
 
-    config, start = prepare(config)
-    model = build_model(config)
+    config, start, model, data = prepare(config)
     lists = [read_dead_channels(path, model.detector.num_sensors) for path in config.masking.dead_channels]
     masker = Masker(model.detector, config.masking, lists)
-    data = EventDataModule(model.detector, config.data, config.seed, tasks=[])
-    check_data(data, config)
     model.backbone.normalizer.fit(data.sample().x)
     objective = ReconstructionObjective(model, masker, config.loss, config.training.compile)
     run = run_training(config, start, objective, data, default_name)

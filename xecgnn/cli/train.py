@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from xecgnn.cli.command import command
-from xecgnn.cli.training import check_data, prepare, run_training
+from xecgnn.cli.training import prepare, run_training
 from xecgnn.config import TrainConfig
 from xecgnn.names import TARGETS
 
@@ -19,15 +19,10 @@ def train(config: TrainConfig, default_name: str = "train") -> Path:
     from xecgnn.evaluation.runs import EvaluatedRun
     from xecgnn.tasks.reweighting import SampleReweighter
     from xecgnn.training.checkpoint import load_model
-    from xecgnn.training.data import EventDataModule
-    from xecgnn.training.kinds import build_model
     from xecgnn.training.objective import RegressionObjective
     from xecgnn.training.run import BEST
 
-    config, start = prepare(config)
-    model = build_model(config)
-    data = EventDataModule(model.detector, config.data, config.seed, tasks=list(model.tasks))
-    check_data(data, config)
+    config, start, model, data = prepare(config)
 
     # The targets of the training sample scale the outputs of the network, and weight the events.
     targets = data.training_targets()

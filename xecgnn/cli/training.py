@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import yaml
 
-from xecgnn.config import RunConfig
+from xecgnn.config import RunConfig, TrainConfig
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from xecgnn.training.objective import Objective
     from xecgnn.training.resume import Start
 
-__all__ = ["FinishedRun", "check_data", "prepare", "run_training"]
+__all__ = ["FinishedRun", "prepare", "run_training"]
 
 log = logging.getLogger("xecgnn.train")
 
@@ -43,40 +43,44 @@ class FinishedRun(NamedTuple):
         log.info("\n%s\n\nArtifacts in %s:\n%s", text, self.folder, artifacts)
 
 
-def prepare(config: ConfigT) -> tuple[ConfigT, Start]:
-    """Before the network is built: where the run starts, device, memory, seed.
+def prepare(config: ConfigT) -> tuple[ConfigT, Start, Any, EventDataModule]:
+    """Before anything is written: where the run starts, device, memory, seed; the network and its data, looked at.
 
     Returns:
-        The settings, those of the run where one goes on (see `find_start`), and the start.
+        The settings, those of the run where one goes on (see `find_start`), the start, the network and the data.
     """
     import lightning.pytorch as pl
 
     from xecgnn.training import run
-    from xecgnn.training.kinds import kind_of
+    from xecgnn.training.data import EventDataModule
+    from xecgnn.training.kinds import build_model, kind_of
     from xecgnn.training.resume import find_start
 
     config, start = find_start(config, kind_of(config))
     run.pick_device(config.training.device)
     run.reuse_freed_memory()
     pl.seed_everything(config.seed, verbose=False)
-    return config, start
-
-
-def check_data(data: EventDataModule, config: RunConfig) -> None:
-    """Look at all files before anything is written; where there are none, say how to simulate some."""
-    detector = config.detector
+    model = build_model(config)
+    tasks = list(model.tasks) if isinstance(config, TrainConfig) else []
+    data = EventDataModule(model.detector, config.data, config.seed, tasks=tasks)
     try:
         data.check(config.training.num_devices * config.training.num_nodes)
     except FileNotFoundError as error:
-        train_file, val_file = (_suggested_file(paths) for paths in (data.config.train_path, data.config.val_path))
-        test = data.config.test_path
-        simulate = "xecgnn-simulate" + ("" if detector == "meg2" else f" --detector {detector}")
-        raise FileNotFoundError(
-            f"{error}; simulated files to start with:\n"
-            f"  {simulate} --events 20000 --seed 1 --output {train_file}\n"
-            f"  {simulate} --events 2000 --seed 2 --output {val_file}"
-            + (f"\n  {simulate} --events 2000 --seed 3 --output {_suggested_file(test)}" if test else "")
-        ) from None
+        raise FileNotFoundError(f"{error}; simulated files to start with:\n{_simulated(config)}") from None
+    return config, start, model, data
+
+
+def _simulated(config: RunConfig) -> str:
+    """Command lines that simulate what there should be."""
+    command = "xecgnn-simulate" + ("" if config.detector == "meg2" else f" --detector {config.detector}")
+    samples = [(20000, config.data.train_path), (2000, config.data.val_path), (2000, config.data.test_path)]
+    lines = []
+    for seed, (events, paths) in enumerate(samples, start=1):
+        if paths:
+            path = Path(paths[0].replace("*", "simulated"))
+            output = path if path.suffix == ".root" else path / "simulated.root"
+            lines.append(f"  {command} --events {events} --seed {seed} --output {output}")
+    return "\n".join(lines)
 
 
 def run_training(
@@ -113,17 +117,11 @@ def run_training(
     info = checkpoint.describe_run(start.kind, settings, data.detector) | {"mlflow_run_id": run.mlflow_run_id(loggers)}
     trainer = run.build_trainer(config.training, folder, loggers, config.logging.progress_bar, monitor)
     module = TrainingModule(objective, config.training, config.seed, info, monitor)
-    sizes = [(p.numel(), p.requires_grad) for p in objective.model.parameters()]
-    millions, trained = (sum(size for size, free in sizes if free or not only) / 1e6 for only in (False, True))
-    log.info(
-        "%s for %s: %.2f M parameters, %.2f M of them trained",
-        type(objective.model).__name__, data.detector.name, millions, trained,
-    )  # fmt: skip
+    network = objective.model
+    millions = sum(p.numel() for p in network.parameters()) / 1e6
+    trained = sum(p.numel() for p in network.parameters() if p.requires_grad) / 1e6
+    sizes = f"{millions:.2f} M parameters, {trained:.2f} M of them trained"
+    log.info("%s for %s: %s", type(network).__name__, data.detector.name, sizes)
     run.fit(trainer, module, data, str(start.continues) if start.continues else None)
     data.trainer = None  # the loaders that follow read all events, not one rank's share
     return FinishedRun(folder, trainer.is_global_zero, trainer.strategy.root_device, loggers)
-
-
-def _suggested_file(paths: list[str]) -> str:
-    name = Path(paths[0].replace("*", "simulated"))
-    return str(name if name.suffix == ".root" else name / "simulated.root")

@@ -11,11 +11,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from xecgnn.arrays import Bools, Ints
 
 __all__ = ["Block", "Piece", "batch_sizes", "cut_blocks", "deal", "group_pieces", "stream_order", "worker_share"]
-
-Ints = npt.NDArray[np.int64]
 
 
 class Block(NamedTuple):
@@ -39,7 +38,7 @@ class Piece(NamedTuple):
         return self.stop - self.start
 
 
-def cut_blocks(file: int, baskets: Ints, target: int, keep: npt.NDArray[np.bool_] | None = None) -> list[Block]:
+def cut_blocks(file: int, baskets: Ints, target: int, keep: Bools | None = None) -> list[Block]:
     """Cut a file into blocks of at most ``target`` entries, or of one basket where a basket is larger.
 
     A basket is decompressed as a whole, so that no block may share one. Blocks without events are left out.

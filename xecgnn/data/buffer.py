@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from xecgnn.arrays import Rows
 from xecgnn.data.batch import Readings
 from xecgnn.names import FEATURES, TARGETS
 from xecgnn.schema import Column
 
 __all__ = ["EventBuffer"]
-
-Rows: TypeAlias = npt.NDArray[np.intp]
 
 
 class EventBuffer:

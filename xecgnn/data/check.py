@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from xecgnn.arrays import Ints
 from xecgnn.data.blocks import cut_blocks
 from xecgnn.data.check_sensors import MIN_EVENTS, SensorTotals
 from xecgnn.data.check_tree import basket_problems, branch_layouts, branch_problems, usable_branches
@@ -29,7 +29,7 @@ BLOCK_EVENTS = 1000  # read at once: 38 MB of a MEG II file
 FLAKY = 0.01  # share of invalid readings from which on a live sensor is counted as flaky
 SHOWN = 20  # ids that are listed
 
-Pairs = dict[Path, NDArray[np.int64]]  # of each file, (run, event) of each event, (E, 2)
+Pairs = dict[Path, Ints]  # of each file, (run, event) of each event, (E, 2)
 
 
 class Problem(NamedTuple):
@@ -84,11 +84,12 @@ def check_files(paths: Paths, detector: Detector, against: Paths = (), tree: str
     """
     report, config = CheckReport(SensorTotals(detector.num_sensors)), ReaderConfig(tree=tree)
     files, others = find_files(paths), find_files(against) if against else []
-    pairs, known = Pairs(), Pairs()
-    for path in files:
+    pairs = Pairs()
+    for path in dict.fromkeys([*files, *others]):
         try:
             with TreeReader(path, config) as reader:
-                _check_file(reader, detector, report)
+                if path in files:
+                    _check_file(reader, detector, report)
                 pairs[path] = _event_pairs(reader)
         except BadFileError as error:
             report.warn(path, str(error).removeprefix(f"{path}: "), "error")
@@ -96,15 +97,10 @@ def check_files(paths: Paths, detector: Detector, against: Paths = (), tree: str
         report.warn("files", "have different branches; training uses the truth that all of them have")
     if report.totals.num_events:
         _check_sensors(detector, report)
-    _check_duplicates(pairs, report)
-    for path in others:
-        try:
-            with TreeReader(path, config) as reader:
-                known[path] = _event_pairs(reader)
-        except BadFileError as error:
-            report.warn(path, str(error).removeprefix(f"{path}: "), "error")
+    checked = {path: pairs[path] for path in files if path in pairs}
+    _check_duplicates(checked, report)
     if others:
-        _check_overlap(pairs, known, report)
+        _check_overlap(checked, {path: pairs[path] for path in others if path in pairs}, report)
     return report
 
 
@@ -139,20 +135,19 @@ def _check_layout(reader: TreeReader, report: CheckReport) -> dict[str, dict[str
     layouts = branch_layouts(reader)
     for text in basket_problems(layouts, reader.num_entries):
         report.warn(reader.path, text)
-    types = [(entry.name, entry.type) for entry in layouts]
-    for path, known in report.facts["files"].items():
-        if types == [(name, facts["type"]) for name, facts in known["branches"].items()]:
-            report.lines.append(f"  branches as in {path}")
-            break
+    types = {entry.name: entry.type for entry in layouts}
+    earlier = report.facts["files"].items()
+    alike = [path for path, facts in earlier if {n: b["type"] for n, b in facts["branches"].items()} == types]
+    if alike:
+        report.lines.append(f"  branches as in {alike[0]}")
     else:
-        table = Table(["branch", "type", "unit", "events/basket", "compression", "stored/raw"])
-        for e in layouts:
-            table.add(e.name, e.type, e.unit, e.events_per_basket, e.compression, f"{e.ratio:.2f}")
+        rows = [(e.name, e.type, e.unit, e.events_per_basket, e.compression, f"{e.ratio:.2f}") for e in layouts]
+        table = Table(["branch", "type", "unit", "events/basket", "compression", "stored/raw"], [*rows])
         report.lines += [table.text("  "), ""]
     return {entry.name: entry._asdict() for entry in layouts}
 
 
-def _check_units(sample: dict[str, NDArray], path: Path, detector: Detector, report: CheckReport) -> dict[str, str]:
+def _check_units(sample: dict[str, np.ndarray], path: Path, detector: Detector, report: CheckReport) -> dict[str, str]:
     """Units and agreement of the branches in the first events: {branch: unit}."""
     findings = list(guess_units(sample))
     units = {finding.branch: finding.unit for finding in findings if finding.unit}
@@ -160,9 +155,8 @@ def _check_units(sample: dict[str, NDArray], path: Path, detector: Detector, rep
         sample = sample | {"emiAng": np.deg2rad(sample["emiAng"])}
     findings += check_agreement(sample, detector)
     if findings:
-        table = Table(["branch", "unit", f"values of the first {len(next(iter(sample.values())))} events"])
-        table.rows += [(finding.branch, finding.unit, finding.reason) for finding in findings]
-        report.lines += ["", table.text("  ")]
+        head = ["branch", "unit", f"values of the first {len(next(iter(sample.values())))} events"]
+        report.lines += ["", Table(head, [finding[:3] for finding in findings]).text("  ")]
     for finding in findings:
         if finding.problem:
             report.warn(path, f"{finding.branch} {finding.problem}", finding.level)
@@ -194,27 +188,30 @@ def _check_sensors(detector: Detector, report: CheckReport) -> None:
         f"  hot: {_listed(loud)}",
         "",
     ]
-    hot_facts = {str(sensor): factor for sensor, factor in hot.items()}
-    share_facts = {name: share.tolist() for name, share in shares.items()}
-    report.facts["sensors"] = {"events": events, **ids_of, "hot": hot_facts, **share_facts}
-    if events < MIN_EVENTS:
-        report.warn("sensors", f"{events} events are too few to find hot or stuck sensors ({MIN_EVENTS} needed)")
-    if not live.any():
-        report.warn("sensors", "all are dead", "error")
-    elif len(dead):
-        report.warn("sensors", f"{len(dead)} of {detector.num_sensors} are dead")
-    if hot:
-        report.warn("sensors", f"{len(hot)} of {detector.num_sensors} are hot")
-    if totals.blind_events:
-        report.warn("sensors", f"{totals.blind_events} of {events} events have no valid npho at all")
+    report.facts["sensors"] = {
+        "events": events,
+        **ids_of,
+        "hot": {str(sensor): factor for sensor, factor in hot.items()},
+        **{name: share.tolist() for name, share in shares.items()},
+    }
+    few = f"{events} events are too few to find hot or stuck sensors ({MIN_EVENTS} needed)"
+    all_dead, of_all = not live.any(), f"of {detector.num_sensors} are"
+    for wrong, level, text in (
+        (events < MIN_EVENTS, "warning", few),
+        (all_dead, "error", "all are dead"),
+        (len(dead) and not all_dead, "warning", f"{len(dead)} {of_all} dead"),
+        (hot, "warning", f"{len(hot)} {of_all} hot"),
+        (totals.blind_events, "warning", f"{totals.blind_events} of {events} events have no valid npho at all"),
+    ):
+        if wrong:
+            report.warn("sensors", text, level)
 
 
 def _check_duplicates(pairs: Pairs, report: CheckReport) -> None:
     """Events that are there more than once, in a file or in several."""
     within = {str(path): int(repeated_pairs(values).sum()) for path, values in pairs.items()}
     together = np.concatenate([np.empty((0, 2), np.int64), *pairs.values()])
-    again = together[repeated_pairs(together)]
-    inside = sum(within.values())
+    again, inside = together[repeated_pairs(together)], sum(within.values())
     across = len(again) - inside
     report.facts["duplicates"] = {"within": within, "across": across}
     report.lines += [f"duplicates of (run, event): {inside} within files, {across} across files", ""]
@@ -239,13 +236,13 @@ def _check_overlap(pairs: Pairs, known: Pairs, report: CheckReport) -> None:
     report.lines += [f"events (run, event) in common with the {len(known)} files against: {shared}", ""]
 
 
-def _event_pairs(reader: TreeReader) -> NDArray[np.int64]:
+def _event_pairs(reader: TreeReader) -> Ints:
     """(run, event) of all events; none where the file does not have both."""
     present = [name for name in IDENTIFIERS if name in reader.stored]
     return event_pairs(reader.read(present)) if len(present) == len(IDENTIFIERS) else np.empty((0, 2), np.int64)
 
 
-def _events(pairs: NDArray[np.int64]) -> str:
+def _events(pairs: Ints) -> str:
     return _listed([f"({run}, {event})" for run, event in pairs[:4].tolist()], 3)
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xecgnn.arrays import Floats, Ints
 from xecgnn.detector import Detector
 from xecgnn.names import is_valid
 
 __all__ = ["MIN_EVENTS", "SensorTotals"]
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 MIN_EVENTS = 50  # with fewer, a sensor far from the light may see nothing, and the level of the others says little
 HOT_FACTOR, HOT_SPREADS = 2.0, 6.0
 
@@ -32,7 +30,7 @@ class SensorTotals:
         self._low, self._high = np.full(num_sensors, np.inf), np.full(num_sensors, -np.inf)
         self._scale = 0.0  # of the logarithm: a tenth of the mean npho of the first events
 
-    def add(self, npho: NDArray, time: NDArray) -> None:
+    def add(self, npho: np.ndarray, time: np.ndarray) -> None:
         """Add E events: npho and time (E, S), as read."""
         valid = is_valid(npho)  # False for NaN
         self.num_events += len(npho)

@@ -14,7 +14,9 @@ from xecgnn.schema import SENSOR
 
 __all__ = ["BranchLayout", "basket_problems", "branch_layouts", "branch_problems", "usable_branches"]
 
-MIN_PER_BASKET, MAX_BASKET = 50, 200e6  # events, bytes
+MIN_PER_BASKET, MAX_BASKET = 50, 200.0  # events, MB
+ALIKE = "events cannot be told apart, nor matched with other files"
+REWRITE = "rewrite the file with 500 events"
 DOCS = "docs/data_format.md"
 LEAVES = {"float32": "/F", "int32": "/I", "int64": "/L"}  # how ROOT names the types
 
@@ -37,14 +39,17 @@ def branch_layouts(reader: TreeReader) -> list[BranchLayout]:
     for branch in reader.tree.branches:
         baskets, size = max(branch.num_baskets, 1), max(branch.uncompressed_bytes, 1)
         column = reader.stored.get(branch.name)
-        stored = branch.typename
-        if column:
-            stored = np.dtype(column.dtype).name + (f"[{column.width}]" if column.width > 1 else "")
-        unit = SCHEMA[branch.name].unit if branch.name in SCHEMA else "(not used)"
-        compression = str(branch.compression or branch.file.compression or "none")  # uproot writes it to the file
-        ratio = branch.compressed_bytes / size
-        per_basket = -(-reader.num_entries // baskets)
-        found.append(BranchLayout(branch.name, stored, unit, per_basket, size // baskets, compression, ratio))
+        wide = f"[{column.width}]" if column and column.width > 1 else ""
+        layout = BranchLayout(
+            name=branch.name,
+            type=np.dtype(column.dtype).name + wide if column else branch.typename,
+            unit=SCHEMA[branch.name].unit if branch.name in SCHEMA else "(not used)",
+            events_per_basket=-(-reader.num_entries // baskets),
+            basket_bytes=size // baskets,
+            compression=str(branch.compression or branch.file.compression or "none"),  # uproot writes it to the file
+            ratio=branch.compressed_bytes / size,
+        )
+        found.append(layout)
     return found
 
 
@@ -66,29 +71,29 @@ def branch_problems(reader: TreeReader, detector: Detector) -> Iterator[tuple[st
         elif name in readable and readable[name].width != width:
             whose = f" for detector {detector.name}" if SCHEMA[name].width == SENSOR else ""
             yield "error", f"branch {name!r} has {readable[name].width} values per event, expected {width}{whose}"
-    if NPHO not in present and RELATIVE_NPHO in present:
-        yield "warning", f"no branch 'npho', but {RELATIVE_NPHO!r}: train with data.npho_branch {RELATIVE_NPHO}"
-    elif NPHO not in present:
-        yield "error", f"no branch 'npho'; branches: {names}"
-    if RELATIVE_TIME not in present:
-        yield "error", f"no branch 'relative_time'; branches: {names}"
-    if missing := [name for name in IDENTIFIERS if name not in readable]:
-        absent = " and ".join(missing)
-        yield "warning", f"no branch {absent}: events cannot be told apart, nor matched with other files"
-    if not present & set(TARGETS.values()):
-        yield "warning", "no truth: good for inference only"
+    unknown = [name for name in IDENTIFIERS if name not in readable]
+    shares = f"no branch 'npho', but {RELATIVE_NPHO!r}: train with data.npho_branch {RELATIVE_NPHO}"
+    for wrong, level, text in (
+        (NPHO not in present and RELATIVE_NPHO in present, "warning", shares),
+        (not {NPHO, RELATIVE_NPHO} & present, "error", f"no branch 'npho'; branches: {names}"),
+        (RELATIVE_TIME not in present, "error", f"no branch 'relative_time'; branches: {names}"),
+        (unknown, "warning", f"no branch {' and '.join(unknown)}: {ALIKE}"),
+        (not present & set(TARGETS.values()), "warning", "no truth: good for inference only"),
+    ):
+        if wrong:
+            yield level, text
 
 
 def basket_problems(layouts: Iterable[BranchLayout], num_entries: int) -> Iterator[str]:
     """Baskets of the readings that are so small that reading is slow, or so large that they do not fit into memory."""
     for entry in layouts:
-        if SCHEMA[entry.name].kind == "reading":
-            if entry.events_per_basket < min(MIN_PER_BASKET, num_entries):
-                text = f"{entry.events_per_basket} events per basket make reading slow: rewrite the file with 500"
-                yield f"branch {entry.name!r}: {text} ({DOCS})"
-            elif entry.basket_bytes > MAX_BASKET:
-                text = f"baskets of {entry.basket_bytes / 1e6:.0f} MB fill the memory: rewrite the file with 500 events"
-                yield f"branch {entry.name!r}: {text} in each ({DOCS})"
+        where, megabytes = f"branch {entry.name!r}", entry.basket_bytes / 1e6
+        if SCHEMA[entry.name].kind != "reading":
+            continue
+        if entry.events_per_basket < min(MIN_PER_BASKET, num_entries):
+            yield f"{where}: {entry.events_per_basket} events per basket make reading slow: {REWRITE} in each ({DOCS})"
+        elif megabytes > MAX_BASKET:
+            yield f"{where}: baskets of {megabytes:.0f} MB fill the memory: {REWRITE} in each ({DOCS})"
 
 
 def _widths(detector: Detector) -> dict[str, int]:

@@ -7,14 +7,14 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from xecgnn.detector import Detector, angles_to_direction
+from xecgnn.detector import Detector
+from xecgnn.directions import angle_between, angles_to_direction
 from xecgnn.names import INVALID_LIMIT, NPHO, RELATIVE_NPHO, RELATIVE_TIME, SCHEMA, TIME, is_valid
 
 __all__ = ["Finding", "check_agreement", "guess_units"]
 
-Columns = Mapping[str, NDArray]
+Columns = Mapping[str, np.ndarray]
 EARLIEST = 1e-8  # s, how far from zero relative times may begin (dark noise comes first in some events)
 TIMES = ((1e-3, "s"), (300.0, "ns"), (np.inf, "ps"))
 LENGTHS = ((2.5, "m"), (250.0, "cm"), (np.inf, "mm"))  # the detector ends 1.3 m from the beam
@@ -81,26 +81,24 @@ def check_agreement(columns: Columns, detector: Detector) -> Iterator[Finding]:
         directions["emiVec"] = columns["emiVec"]
     if {"xyzTruth", "xyzVTX"} <= columns.keys():
         directions["xyzTruth - xyzVTX"] = columns["xyzTruth"] - columns["xyzVTX"]
-    for first, second in combinations(directions, 2):
-        a, b = directions[first], directions[second]
-        angle = np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=1), (a * b).sum(1)))
-        level = "error" if second == "emiVec" else "warning"  # reconstructed points give the direction less exactly
-        yield from _difference(f"{first} and {second}", "deg", angle, MAX_ANGLE, level)
+    # Reconstructed points give the direction less exactly.
+    pairs = [
+        (f"{a} and {b}", "deg", MAX_ANGLE, "error" if b == "emiVec" else "warning", np.degrees(angle_between(u, v)))
+        for (a, u), (b, v) in combinations(directions.items(), 2)
+    ]
     if {"uvwTruth", "xyzTruth"} <= columns.keys():
         distance = np.linalg.norm(detector.to_uvw(columns["xyzTruth"]) - columns["uvwTruth"], axis=1)
-        yield from _difference("uvwTruth and xyzTruth", "cm", distance, MAX_DISTANCE, "error")
+        pairs.append(("uvwTruth and xyzTruth", "cm", MAX_DISTANCE, "error", distance))
+    for pair, unit, limit, level, difference in pairs:
+        known = difference[np.isfinite(difference)]
+        if len(known):
+            median = float(np.median(known))
+            problem = "" if median <= limit else f"differ by {median:.3g} {unit} (median): another convention or unit"
+            yield Finding(pair, "", f"differ by {median:.2g} {unit} (median)", problem, level)
 
 
-def _of_events(columns: Columns, branch: str, extreme: np.ufunc) -> NDArray:
+def _of_events(columns: Columns, branch: str, extreme: np.ufunc) -> np.ndarray:
     """Largest or smallest valid value of each event that has one."""
     values = columns.get(branch, np.empty((0, 1)))
     found = extreme.reduce(np.where(is_valid(values), values, np.nan), axis=1)
     return found[np.isfinite(found)]
-
-
-def _difference(pair: str, unit: str, values: NDArray, limit: float, level: str) -> Iterator[Finding]:
-    values = values[np.isfinite(values)]
-    if len(values):
-        median = float(np.median(values))
-        problem = "" if median <= limit else f"differ by {median:.3g} {unit} (median): another convention or unit"
-        yield Finding(pair, "", f"differ by {median:.2g} {unit} (median)", problem, level)

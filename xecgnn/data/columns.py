@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 
 from xecgnn.names import UNKNOWN_CLASS, is_valid
 from xecgnn.schema import ANY, SENSOR, Column
@@ -11,7 +11,7 @@ from xecgnn.schema import ANY, SENSOR, Column
 __all__ = ["as_column", "known_truth"]
 
 
-def as_column(column: Column, values: npt.ArrayLike) -> np.ndarray:
+def as_column(column: Column, values: ArrayLike) -> np.ndarray:
     """A read-only view of (E,) or (E, width) values, or a copy in the type of the column where theirs is another one.
 
     Raises:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+
+from xecgnn.arrays import Ints
 
 __all__ = ["read_dead_channels"]
 
 
-def read_dead_channels(path: str | Path, num_sensors: int) -> NDArray[np.int64]:
+def read_dead_channels(path: str | Path, num_sensors: int) -> Ints:
     """Sensor ids of a text file: one per line (or several, by white space or commas), `#` starts a comment.
 
     Args:

@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import Any, TypeAlias, overload
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike, NDArray
 
+from xecgnn.arrays import Bools, Rows
 from xecgnn.data.columns import as_column
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.files import Paths, read_columns
@@ -19,8 +20,7 @@ from xecgnn.schema import KINDS, Schema
 
 __all__ = ["Events"]
 
-Rows: TypeAlias = "slice | npt.NDArray[np.integer] | npt.NDArray[np.bool_] | list[int]"
-Mask: TypeAlias = npt.NDArray[np.bool_]
+Selection: TypeAlias = "slice | NDArray[np.integer] | Bools | list[int]"
 
 CHUNK_EVENTS = 500  # read at once: 19 MB of a MEG II file
 
@@ -45,7 +45,7 @@ class Events:
     _columns: Mapping[str, np.ndarray]
     schema: Schema
 
-    def __init__(self, columns: Mapping[str, npt.ArrayLike], schema: Schema = SCHEMA) -> None:
+    def __init__(self, columns: Mapping[str, ArrayLike], schema: Schema = SCHEMA) -> None:
         if not columns:
             raise ValueError("Events need at least one column, found none")
         checked = {name: as_column(schema[name], values) for name, values in columns.items()}
@@ -91,7 +91,7 @@ class Events:
         cls,
         source: Paths,
         columns: Sequence[str] | None = None,
-        where: Callable[[Events], Mask] | None = None,
+        where: Callable[[Events], Bools] | None = None,
         chunk: int = CHUNK_EVENTS,
         *,
         start: int = 0,
@@ -128,7 +128,7 @@ class Events:
         cls,
         blocks: Iterable[Mapping[str, np.ndarray]],
         schema: Schema,
-        where: Callable[[Events], Mask] | None,
+        where: Callable[[Events], Bools] | None,
         chunk: int,
     ) -> Iterator[Events]:
         for columns in blocks:
@@ -144,11 +144,11 @@ class Events:
             raise ValueError(f"no column is {' or '.join(columns) or 'named'}; columns: {', '.join(self.fields)}")
         return self._with({name: self[name] for name in chosen})
 
-    def with_columns(self, columns: Mapping[str, npt.ArrayLike]) -> Events:
+    def with_columns(self, columns: Mapping[str, ArrayLike]) -> Events:
         """These events with further columns, or with other values in place of those that they have."""
         return Events({**self._columns, **columns}, self.schema)
 
-    def match(self, other: Events) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    def match(self, other: Events) -> tuple[Rows, Rows]:
         """Rows of the events (run, event) that both have: ``self[rows]`` and ``other[other_rows]``, in this order.
 
         Raises:
@@ -156,7 +156,7 @@ class Events:
         """
         return match_pairs(event_pairs(self._columns), event_pairs(other._columns))
 
-    def repeated(self) -> Mask:
+    def repeated(self) -> Bools:
         """(E,) events whose (run, event) is that of an earlier one: ``events[~events.repeated()]`` can be matched."""
         return repeated_pairs(event_pairs(self._columns))
 
@@ -173,8 +173,8 @@ class Events:
     @overload
     def __getitem__(self, key: str) -> np.ndarray: ...
     @overload
-    def __getitem__(self, key: Rows) -> Events: ...
-    def __getitem__(self, key: str | Rows) -> np.ndarray | Events:
+    def __getitem__(self, key: Selection) -> Events: ...
+    def __getitem__(self, key: str | Selection) -> np.ndarray | Events:
         if isinstance(key, str):
             if key not in self._columns:
                 raise KeyError(f"no column {key!r}; columns: {', '.join(self.fields)}")

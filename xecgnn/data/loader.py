@@ -184,16 +184,7 @@ class EventLoader:
             batch_size=None,
             num_workers=self.config.num_workers,
             multiprocessing_context="forkserver",
-            worker_init_fn=_end_with_the_training,
-            collate_fn=_unchanged,
+            worker_init_fn=end_with_user,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # or it would draw from the global one
         )
-
-
-def _end_with_the_training(_: int) -> None:
-    end_with_user()
-
-
-def _unchanged(batch: Any) -> Any:
-    return batch

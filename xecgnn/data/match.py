@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
+from xecgnn.arrays import Bools, Ints, Rows
 from xecgnn.names import IDENTIFIERS
 
 __all__ = ["event_pairs", "match_pairs", "repeated_pairs", "shared_pairs"]
 
-Pairs = npt.NDArray[np.int64]  # (E, 2) run, event
-Rows = npt.NDArray[np.intp]
+Pairs = Ints  # (E, 2) run, event
 SHOWN = 3
 
 
@@ -28,7 +27,7 @@ def event_pairs(columns: Mapping[str, np.ndarray]) -> Pairs:
     return np.stack([columns[name].astype(np.int64) for name in IDENTIFIERS], 1)
 
 
-def repeated_pairs(pairs: Pairs) -> npt.NDArray[np.bool_]:
+def repeated_pairs(pairs: Pairs) -> Bools:
     """(E,) events that were there before."""
     repeated = np.ones(len(pairs), bool)
     repeated[np.unique(_codes(pairs), return_index=True)[1]] = False

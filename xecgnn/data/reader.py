@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
+from xecgnn.arrays import Bools, Ints
 from xecgnn.data.columns import known_truth
 from xecgnn.data.config import ReaderConfig
 from xecgnn.names import FEATURES, NPHO, RELATIVE_TIME, SCHEMA
@@ -32,8 +32,8 @@ class FileScan(NamedTuple):
     path: Path
     num_entries: int
     columns: tuple[str, ...]  # names of those the file can deliver
-    baskets: npt.NDArray[np.int64]  # first entry of each basket of the readings, then num_entries
-    keep: npt.NDArray[np.bool_] | None  # (num_entries,) events in the fiducial volume; None = all
+    baskets: Ints  # first entry of each basket of the readings, then num_entries
+    keep: Bools | None  # (num_entries,) events in the fiducial volume; None = all
 
 
 class TreeReader:
@@ -89,9 +89,7 @@ class TreeReader:
     def __enter__(self) -> TreeReader:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -152,10 +150,7 @@ class TreeReader:
             if self.schema[column].width == SENSOR and num_sensors not in (None, width):
                 branch = self._branch_name(column)
                 raise ValueError(f"{self.path}: branch {branch!r} has {width} sensors, the detector has {num_sensors}")
-        keep = None
-        if self.config.fiducial:
-            self.width(UVW)
-            keep = in_fiducial_volume(self.read_column(UVW, 0, self.num_entries))
+        keep = in_fiducial_volume(self.read([UVW])[UVW]) if self.config.fiducial else None
         branches = [self._branch_name(column) for column in columns] or [*self.stored]
         if not branches:
             raise ValueError(f"{self.path}: no branch is a fixed-size array of numbers")
@@ -190,16 +185,14 @@ class TreeReader:
             values = branch.array(AsStored(branch.interpretation.from_dtype), start, stop, library="np")
         except Exception as error:
             raise BadFileError(f"{self.path}: cannot read entries {start} to {stop} ({_first_line(error)})") from error
-        if declared.width != SENSOR and values.shape[1:] == (1,):
-            values = values.reshape(-1)
-        elif declared.width == SENSOR and values.ndim == 1:
-            values = values.reshape(-1, 1)
+        if values.ndim == 1 or values.shape[1] == 1:
+            values = values.reshape(-1, 1) if declared.width == SENSOR else values.reshape(-1)
         values = known_truth(declared, values)
         in_degrees = self.config.angle_unit == "deg" and declared.kind == "truth" and declared.unit == "rad"
         return np.deg2rad(values) if in_degrees else values
 
 
-def in_fiducial_volume(uvw: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+def in_fiducial_volume(uvw: NDArray[np.floating]) -> Bools:
     """The reference cut on the first interaction point, uvw (E, 3) in cm -> (E,); False where it is NaN."""
     u, v, w = uvw.T
     return (np.abs(u) < FIDUCIAL_U) & (np.abs(v) < FIDUCIAL_V) & (w >= FIDUCIAL_W[0]) & (w < FIDUCIAL_W[1])

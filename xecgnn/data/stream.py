@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from torch.utils.data import IterableDataset, get_worker_info
 
+from xecgnn.arrays import Rows
 from xecgnn.data.batch import Readings
 from xecgnn.data.blocks import Block, Piece
 from xecgnn.data.buffer import EventBuffer
@@ -93,16 +93,12 @@ class EventStream(IterableDataset[Readings]):
         capacity = min(capacity, sum(piece.num_events for piece in unread))
         columns = [self.schema[name] for name in self.columns]
         buffer = EventBuffer(capacity, self.num_sensors, columns, self.targets)
-        read: deque[npt.NDArray[np.intp]] = deque()  # rows of the pieces in the buffer
-
-        def read_next() -> None:
-            read.append(self._read(unread.popleft(), buffer))
-
+        read: deque[Rows] = deque()  # rows of the pieces in the buffer
         sizes = deque(share.sizes)
         rows = np.empty(0, np.intp)
         for number, group in enumerate(share.groups[first:], start=first):
             while len(read) < len(group):
-                read_next()
+                read.append(self._read(unread.popleft(), buffer))
             mixed = np.concatenate([read.popleft() for _ in group])
             if share.seed is not None:
                 mixed = mixed[np.random.default_rng([*share.seed, number]).permutation(len(mixed))]
@@ -112,9 +108,9 @@ class EventStream(IterableDataset[Readings]):
                 taken, rows = rows[: sizes[0]], rows[sizes.popleft() :]
                 yield buffer.take(taken)
                 while unread and unread[0].num_events <= buffer.room:
-                    read_next()
+                    read.append(self._read(unread.popleft(), buffer))
 
-    def _read(self, piece: Piece, buffer: EventBuffer) -> npt.NDArray[np.intp]:
+    def _read(self, piece: Piece, buffer: EventBuffer) -> Rows:
         """Put the events of a piece into the buffer: one entry range, less what the cuts remove. Returns their rows."""
         block = self.blocks[piece.block]
         keep = self.files[block.file].keep

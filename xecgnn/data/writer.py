@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
 from typing import Any, get_args
 
 import numpy as np
@@ -78,9 +76,7 @@ class TreeWriter:
             raise ValueError(f"unknown compression {compression!r}; allowed: {', '.join(get_args(CompressionName))}")
         self.path = Path(path)
         self.num_events = 0
-        self._compression = compression
-        self._tree_name = tree
-        self._notes = dict(notes or {})
+        self._compression, self._tree_name, self._notes = compression, tree, dict(notes or {})
         self._file: Any = None
         self._tree: Any = None
         self._filled = 0
@@ -93,7 +89,8 @@ class TreeWriter:
         with ExitStack() as stack:
             part = stack.enter_context(completed(self.path))
             self._file = stack.enter_context(uproot.recreate(part, compression=codecs[self._compression]))
-            self._stack = stack.pop_all()  # closes the file, then names it
+            stack.push(self._finish)
+            self._stack = stack.pop_all()  # finishes the tree, closes the file, then names it
         return self
 
     def write(self, events: Events) -> None:
@@ -103,12 +100,11 @@ class TreeWriter:
             self._begin(columns)
         if set(columns) != set(self._buffer):
             raise ValueError(f"columns {sorted(columns)} do not match the branches {sorted(self._buffer)}")
-        size = len(events)
+        size, start = len(events), 0
         for name, buffer in self._buffer.items():
             if columns[name].shape[1:] != buffer.shape[1:]:
                 wanted = (size, *buffer.shape[1:])
                 raise ValueError(f"branch {name!r} got shape {columns[name].shape}, expected {wanted}")
-        start = 0
         while start < size:
             count = min(size - start, BASKET_EVENTS - self._filled)
             for name, buffer in self._buffer.items():
@@ -131,16 +127,12 @@ class TreeWriter:
             self.num_events += self._filled
             self._filled = 0
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self._flush()
-        except BaseException:
-            self._stack.__exit__(*sys.exc_info())
-            raise
-        self._stack.__exit__(kind, error, traceback)
+    def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._flush()
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
 
 def write_csv(stream: Iterable[Events], path: Path) -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from xecgnn.detector.coordinates import angles_to_direction, direction_to_angles
 from xecgnn.detector.detector import Detector, load_detector
 from xecgnn.detector.face import Block, Face, SensorKind
+from xecgnn.directions import angles_to_direction, direction_to_angles
 
 __all__ = [
     "Block",

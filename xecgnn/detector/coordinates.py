@@ -1,4 +1,4 @@
-"""Coordinates of the calorimeter: cylinder around the beam, (u, v, w) on the inner face, emission angles.
+"""Coordinates of the calorimeter: cylinder around the beam, (u, v, w) on the inner face.
 
 The detector is centred on the half plane phi = 180 deg (x < 0, y = 0): every angle here is measured from the -x axis.
 """
@@ -6,11 +6,11 @@ The detector is centred on the half plane phi = 180 deg (x < 0, y = 0): every an
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-__all__ = ["angles_to_direction", "cylinder_to_xyz", "direction_to_angles", "uvw_to_xyz", "xyz_to_uvw"]
+from xecgnn.arrays import Floats
 
-Floats = NDArray[np.float64]
+__all__ = ["cylinder_to_xyz", "uvw_to_xyz", "xyz_to_uvw"]
 
 
 def cylinder_to_xyz(r: ArrayLike, alpha: ArrayLike, z: ArrayLike) -> Floats:
@@ -32,19 +32,3 @@ def xyz_to_uvw(xyz: ArrayLike, radius: float) -> Floats:
     """Inverse of `uvw_to_xyz`: u along the beam, v along the inner arc, w depth behind the inner face, (..., 3) cm."""
     x, y, z = np.moveaxis(np.asarray(xyz, dtype=float), -1, 0)
     return np.stack([z, radius * np.arctan2(y, -x), np.hypot(x, y) - radius], axis=-1)
-
-
-def angles_to_direction(theta: ArrayLike, phi: ArrayLike) -> Floats:
-    """Emission angles (rad) to the unit vector (-sin(theta) cos(phi), sin(theta) sin(phi), cos(theta)), shape (..., 3).
-
-    theta is the polar angle from +z, phi is measured from the -x axis: towards the middle of the detector both
-    are (pi / 2, 0).
-    """
-    sin_theta = np.sin(theta)
-    return np.stack(np.broadcast_arrays(-sin_theta * np.cos(phi), sin_theta * np.sin(phi), np.cos(theta)), axis=-1)
-
-
-def direction_to_angles(direction: ArrayLike) -> tuple[Floats, Floats]:
-    """Emission angles (theta in [0, pi], phi in (-pi, pi]) in rad of vectors (..., 3) of any length, two arrays."""
-    x, y, z = np.moveaxis(np.asarray(direction, dtype=float), -1, 0)
-    return np.arctan2(np.hypot(x, y), z), np.arctan2(y, -x)

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+from xecgnn.settings import Settings, parse_yaml, validated
 
 __all__ = ["Cylinder", "Description", "Endcap", "Hex", "parse_description"]
 
 Side = Literal["first_row", "last_row", "first_col", "last_col"]
 Range = tuple[Annotated[int, Field(ge=0)], PositiveInt]  # [from, to): to excluded
-Pitch = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class _Entry(BaseModel):
-    """Base of all entries: immutable, no unknown keys, and the nearest key is suggested."""
+class _Entry(Settings):
+    """Base of all entries: immutable, without infinities."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            for key in data:
-                if key not in cls.model_fields:
-                    near = get_close_matches(str(key), cls.model_fields, n=1)
-                    hint = f"did you mean {near[0]!r}? " if near else ""
-                    raise ValueError(f"unknown key {key!r}; {hint}allowed: {', '.join(cls.model_fields)}")
-        return data
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
 class SensorEntry(_Entry):
@@ -99,8 +87,8 @@ class Endcap(_FaceEntry):
     shape: tuple[PositiveInt, PositiveInt]
     radius: PositiveFloat
     pitch_radius: PositiveFloat
-    z: Pitch
-    pitch_z: Pitch
+    z: float
+    pitch_z: float
 
 
 class Hex(_FaceEntry):
@@ -132,7 +120,7 @@ class Description(_Entry):
     phi_opening: float = Field(gt=0, lt=360)
     sensors: dict[str, SensorEntry]
     faces: dict[str, FaceEntry] = Field(min_length=1)
-    seams: list[dict[str, Side]] = []
+    seams: list[dict[str, Side]] = Field([])
 
     @model_validator(mode="after")
     def _names_exist(self) -> Description:
@@ -151,20 +139,4 @@ class Description(_Entry):
 
 def parse_description(text: str, source: str = "detector") -> Description:
     """Read the YAML `text`; a ValueError in one line names `source`, the key and what is allowed there."""
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{source}: not a YAML file: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict):
-        raise ValueError(f"{source}: expected keys {', '.join(Description.model_fields)}, found {type(data).__name__}")
-    try:
-        return Description.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        loc = list(first["loc"])
-        if loc[0:1] == ["faces"]:
-            del loc[2:3]  # the kind of face, which pydantic inserts
-        where = ".".join(map(str, loc))
-        found = "" if isinstance(first["input"], dict) else f", found {first['input']!r}"
-        message = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{source}: {where + ': ' if where else ''}{message}{found}") from None
+    return validated(Description, parse_yaml(text, source), source)

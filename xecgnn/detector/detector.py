@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
+from xecgnn.arrays import Floats, Ints
 from xecgnn.detector import coordinates
 from xecgnn.detector.description import Description, parse_description
 from xecgnn.detector.face import Face, SensorKind, build_face
@@ -24,8 +25,6 @@ from xecgnn.table import Table
 
 __all__ = ["Detector", "load_detector"]
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 MIRROR_TOLERANCE = 0.01  # cm
 Seams = dict[tuple[str, str], Ints]
 
@@ -59,7 +58,7 @@ class Detector:
         ids = np.concatenate([face.sensor_ids for face in faces.values()])
         _check_partition(faces, source)
 
-        def by_id(values: Sequence[NDArray]) -> NDArray:
+        def by_id(values: Sequence[np.ndarray]) -> np.ndarray:
             return np.concatenate(values)[np.argsort(ids)]
 
         position = by_id([position for _, position, _ in built.values()])

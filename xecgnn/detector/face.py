@@ -7,16 +7,13 @@ from math import lcm, pi
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xecgnn.arrays import Floats, Ints
 from xecgnn.detector import lattice
 from xecgnn.detector.description import Cylinder, Endcap, Hex
 from xecgnn.detector.surfaces import place
 
 __all__ = ["Block", "Face", "SensorKind", "build_face"]
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -78,16 +75,14 @@ def build_face(name: str, entry: Cylinder | Endcap | Hex, opening: float) -> tup
     if isinstance(entry, Hex):
         neighbors = lattice.hex_neighbors(entry.rows)
         ids = entry.first_id + np.arange(len(neighbors))
-        edges = lattice.hex_edges(neighbors)
-        sides = lattice.hex_sides(entry.rows)
+        edges, sides = lattice.hex_edges(neighbors), lattice.hex_sides(entry.rows)
         face = Face(name, ids, entry.sensor, "hex", tuple(entry.rows), *edges, sides, neighbors=neighbors)
         return face, position, normal
     if isinstance(entry, Cylinder) and entry.block is not None:
         return _face_with_block(name, entry, position, normal)
     cells = lattice.grid_cells(entry.shape)
     ids = entry.first_id + np.arange(len(cells))
-    edges = lattice.lattice_edges(cells, entry.shape)
-    sides = lattice.grid_sides(cells, entry.shape)
+    edges, sides = lattice.lattice_edges(cells, entry.shape), lattice.grid_sides(cells, entry.shape)
     return Face(name, ids, entry.sensor, "lattice", entry.shape, *edges, sides, cells=cells), position, normal
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+
+from xecgnn.arrays import Floats, Ints
 
 __all__ = [
     "HEX_TAPS",
@@ -23,8 +24,6 @@ __all__ = [
     "nearest_pairs",
 ]
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 HEX_TAPS = ((0, 0.0), (0, 1.0), (0, -1.0), (-1, 0.5), (-1, -0.5), (1, 0.5), (1, -0.5))
 """(row step, column step in pitches) of the taps: self, then east and west in the same, the previous, the next row.

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xecgnn.arrays import Floats
 from xecgnn.detector.coordinates import cylinder_to_xyz
 from xecgnn.detector.description import Cylinder, Endcap, Hex
 
 __all__ = ["place"]
-
-Floats = NDArray[np.float64]
 
 
 def place(entry: Cylinder | Endcap | Hex, opening: float) -> tuple[Floats, Floats]:

@@ -7,7 +7,8 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+
+from xecgnn.arrays import Floats, Ints
 
 __all__ = ["COLUMNS", "read_survey"]
 
@@ -17,9 +18,7 @@ UNIT_TOLERANCE = 1e-2
 """A normal whose length is off by more is taken for a mistake; smaller rounding is normalised away."""
 
 
-def read_survey(
-    path: str | PathLike[str], num_sensors: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+def read_survey(path: str | PathLike[str], num_sensors: int) -> tuple[Ints, Floats, Floats]:
     """Read a CSV with the header `sensor_id,x,y,z,nx,ny,nz` (cm; unit vectors into the xenon) for any of the sensors.
 
     Returns:

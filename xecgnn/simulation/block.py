@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xecgnn.detector import Detector, direction_to_angles
+from xecgnn.arrays import Floats, Ints
+from xecgnn.detector import Detector
+from xecgnn.directions import direction_to_angles
 from xecgnn.simulation.config import Sample
 from xecgnn.simulation.constants import Constants
 from xecgnn.simulation.shower import Interactions, Showers, draw_showers, represent
@@ -27,7 +29,7 @@ class Block(NamedTuple):
 
     number: int
     first: int  # number of the first event in the block: not 0 in a piece of one
-    event: NDArray[np.int64]  # [P] event of each photon, ascending from 0
+    event: Ints  # [P] event of each photon, ascending from 0
     showers: Showers  # [P]
     truth: dict[str, NDArray[Any]]  # [E, ...] by branch, in its unit; timeTruth on the clock of the deposits
 
@@ -83,7 +85,7 @@ class PhotonBlocks:
         last_of_event = np.diff(photons.event, append=-1) != 0
         event, best = photons.event[last_of_event], np.lexsort((photons.energy, photons.event))[last_of_event]
 
-        def per_event(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        def per_event(values: Floats) -> Floats:
             column = np.full((BLOCK_EVENTS, *values.shape[1:]), np.nan)
             column[event] = values[best]
             return column

@@ -6,8 +6,9 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from xecgnn.arrays import Floats, Ints
 from xecgnn.simulation.electrons import ElectronSteps, annihilate
 from xecgnn.simulation.particles import Particles
 from xecgnn.simulation.photons import fly, interact
@@ -15,7 +16,6 @@ from xecgnn.simulation.xenon import mean_free_path
 
 __all__ = ["ENERGY_RANGE", "Deposits", "FreeShowers", "develop", "simulate_showers"]
 
-Floats = NDArray[np.float64]
 
 ENERGY_RANGE = 1.0, 100.0  # MeV
 _CUT = 0.05  # MeV: below, a photon is absorbed where it is made; it would fly less than 0.5 mm
@@ -28,17 +28,17 @@ _BLOCK = 1024  # photons that are developed together: the cost of a call is shar
 class Deposits(NamedTuple):
     """D places where energy is left, by event, and in an event by track and along it."""
 
-    event: NDArray[np.int64]  # [D]
+    event: Ints  # [D]
     position: Floats  # [D, 3] cm from the first interaction, z along the photon
     energy: Floats  # [D] MeV
     path: Floats  # [D] cm that their particle and its parents flew since the first interaction, at the speed of light
-    track: NDArray[np.int64]  # [D] which particle left it, in the order of creation
+    track: Ints  # [D] which particle left it, in the order of creation
 
 
 class FreeShowers(NamedTuple):
     """Showers of n photons in unbounded xenon."""
 
-    event: NDArray[np.int64]  # [D] which photon, ascending
+    event: Ints  # [D] which photon, ascending
     position: Floats  # [D, 3] cm from the first interaction, z along the photon
     energy: Floats  # [D] MeV
     path: Floats  # [n] cm that the photon flew to its first interaction

@@ -68,12 +68,8 @@ class SimulationConfig(Settings):
 
 def _energy(item: str) -> float | tuple[float, float]:
     """A line or a range in GeV."""
+    low, is_range, high = item.partition(":")
     try:
-        numbers = [float(part) for part in item.split(":")]
+        return (float(low), float(high)) if is_range else float(low)
     except ValueError:
-        numbers = []
-    if len(numbers) == 1:
-        return numbers[0]
-    if len(numbers) == 2:
-        return numbers[0], numbers[1]
-    raise ValueError(f"expected GeV as NUMBER or LOW:HIGH, found {item!r}")
+        raise ValueError(f"expected GeV as NUMBER or LOW:HIGH, found {item!r}") from None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from xecgnn.detector import Detector, angles_to_direction, direction_to_angles
+from xecgnn.arrays import Floats, Ints
+from xecgnn.detector import Detector
+from xecgnn.directions import angles_to_direction, direction_to_angles
 from xecgnn.names import SCHEMA
 from xecgnn.simulation.block import BLOCK_EVENTS, MEV, Block, Stream, generator
 from xecgnn.simulation.constants import Constants
@@ -62,11 +62,18 @@ class DepositFile:
             self._file = uproot.open(self._path)
         except Exception as error:
             raise ValueError(f"{self._path}: not a ROOT file ({type(error).__name__})") from error
-        self._trees = {name: self._tree(name) for name in (DEPOSITS, PHOTONS)}
-        self._require(DEPOSITS, *((name,) for name in _STEP))
-        self._require(PHOTONS, ("event",), *_TRUTH)
-        self._order = {name: tree["event"].array(library="np").astype(np.int64) for name, tree in self._trees.items()}
-        for name, event in self._order.items():
+        self._trees, self._order = dict[str, Any](), dict[str, Ints]()
+        needed = {DEPOSITS: [(name,) for name in _STEP], PHOTONS: [("event",), *_TRUTH]}
+        for name, groups in needed.items():
+            if name not in self._file:
+                found = ", ".join(self._file.keys(cycle=False)) or "none"
+                raise ValueError(f"{self._path}: no tree {name!r}; found: {found}")
+            tree = self._trees[name] = self._file[name]
+            absent = [" or ".join(map(repr, group)) for group in groups if not {*group} & {*tree.keys()}]
+            if absent:
+                branches = ", ".join(tree.keys())
+                raise ValueError(f"{self._path}: tree {name!r} has no branch {absent[0]}; branches: {branches}")
+            event = self._order[name] = tree["event"].array(library="np").astype(np.int64)
             late = np.flatnonzero(np.diff(event) < (1 if name == PHOTONS else 0))
             if len(late):
                 pair = f"{event[late[0]]} before {event[late[0] + 1]}"
@@ -74,13 +81,11 @@ class DepositFile:
         unknown = np.setdiff1d(self._order[DEPOSITS], self._order[PHOTONS])
         if len(unknown):
             raise ValueError(f"{self._path}: event {unknown[0]} has deposits, but tree {PHOTONS!r} has no such event")
-        if not len(self._order[PHOTONS]):
+        if not self.num_events:
             raise ValueError(f"{self._path}: tree {PHOTONS!r} has no events")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._file.close()
         if kind is None and self._empty:
             shown = ", ".join(map(str, self._empty[:5])) + (", ..." if len(self._empty) > 5 else "")
@@ -104,28 +109,29 @@ class DepositFile:
         event = self._order[PHOTONS][first : first + BLOCK_EVENTS]
         truth = self._truth(first, first + len(event)) | {"event": event}
         steps = self._steps(event)
-        self._check(event, steps, truth["energyTruth"])
         rng = generator(self._seed, index, Stream.DEPOSITS)
         showers = represent(rng, steps, len(event), self._volume, self._constants)
+        self._check(event, np.bincount(steps.photon, steps.energy, len(event)), showers.deposited, truth["energyTruth"])
         truth |= {"edepTruth": showers.deposited * MEV, "centroidTruth": showers.centroid}
         return Block(index, 0, np.arange(len(event)), showers, truth)
 
-    def _steps(self, event: NDArray[np.int64]) -> Steps:
+    def _steps(self, event: Ints) -> Steps:
         start, stop = np.searchsorted(self._order[DEPOSITS], [event[0], event[-1] + 1])
         columns = self._trees[DEPOSITS].arrays(_STEP, entry_start=start, entry_stop=stop, library="np")
-        x, y, z, energy, time = (columns[name].astype(np.float64) for name in _STEP[1:])
-        for name in _STEP[1:]:
-            wrong = np.flatnonzero(~np.isfinite(columns[name]))
-            if len(wrong):
-                which = columns["event"][wrong[0]]
-                raise ValueError(f"{self._path}: event {which} has a deposit whose {name} is {columns[name][wrong[0]]}")
+        values = np.stack([columns[name].astype(np.float64) for name in _STEP[1:]])  # [5, D]
+        wrong = np.argwhere(~np.isfinite(values))
+        if len(wrong):
+            axis, row = wrong[0]
+            found = f"event {columns['event'][row]} has a deposit whose {_STEP[1 + axis]} is {values[axis, row]}"
+            raise ValueError(f"{self._path}: {found}")
+        *_, energy, time = values
         if (energy < 0).any():
             worst = int(np.argmin(energy))
             raise ValueError(f"{self._path}: event {columns['event'][worst]} has a deposit of {energy[worst]:g} MeV")
         photon = np.searchsorted(event, columns["event"])
-        return Steps(photon, np.stack([x, y, z], axis=1), energy, time)
+        return Steps(photon, np.ascontiguousarray(values[:3].T), energy, time)
 
-    def _truth(self, start: int, stop: int) -> dict[str, NDArray[np.float64]]:
+    def _truth(self, start: int, stop: int) -> dict[str, Floats]:
         tree, count = self._trees[PHOTONS], stop - start
         names = [name for group in (*_TRUTH, _OPTIONAL) for name in group if name in tree]
         truth = tree.arrays(names, entry_start=start, entry_stop=stop, library="np")
@@ -144,29 +150,16 @@ class DepositFile:
         missing = {"xyzVTX": np.full((count, 3), np.nan), "run": np.full(count, self._seed)}
         return missing | truth | {"n_gamma": np.ones(count, dtype=np.int64)}
 
-    def _check(self, event: NDArray[np.int64], steps: Steps, energy: NDArray[np.float64]) -> None:
-        total = np.bincount(steps.photon, steps.energy, len(event))
-        excess = np.flatnonzero(total > _EXCESS * energy / MEV)
+    def _check(self, event: Ints, total: Floats, inside: Floats, photon: Floats) -> None:
+        """Of E events: MeV deposited anywhere and in the xenon, and GeV of the photon."""
+        excess = np.flatnonzero(total > _EXCESS * photon / MEV)
         if len(excess):
             one = excess[0]
-            found = f"event {event[one]} deposits {total[one]:.4g} MeV, its photon has {energy[one]:.4g} GeV"
+            found = f"event {event[one]} deposits {total[one]:.4g} MeV, its photon has {photon[one]:.4g} GeV"
             raise ValueError(f"{self._path}: {found}; edep is in MeV, energyTruth in GeV")
-        outside = steps.energy[self._volume.depth(steps.position) <= 0].sum()
+        outside = (total - inside).sum()
         if outside > 0.5 * total.sum():
             far = 100 * outside / total.sum()
             raise ValueError(f"{self._path}: {far:.0f} % of the energy lies outside the xenon; x, y, z are in cm")
         self._energy += total.sum(), outside
         self._empty += event[total == 0].tolist()
-
-    def _tree(self, name: str) -> Any:
-        if name not in self._file:
-            found = ", ".join(self._file.keys(cycle=False)) or "none"
-            raise ValueError(f"{self._path}: no tree {name!r}; found: {found}")
-        return self._file[name]
-
-    def _require(self, name: str, *groups: tuple[str, ...]) -> None:
-        present = self._trees[name].keys()
-        for group in groups:
-            if not set(group) & set(present):
-                wanted = " or ".join(map(repr, group))
-                raise ValueError(f"{self._path}: tree {name!r} has no branch {wanted}; branches: {', '.join(present)}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xecgnn.arrays import Floats, Ints
 from xecgnn.simulation import xenon
 from xecgnn.simulation.particles import Particles, accept, deflect
 from xecgnn.simulation.photons import dipole_angle
@@ -14,7 +14,6 @@ from xecgnn.simulation.xenon import ELECTRON_MASS, Spectrum
 
 __all__ = ["ElectronSteps", "Step", "annihilate", "annihilation_share"]
 
-Floats = NDArray[np.float64]
 
 _HARD_RATE = 6.0  # single collisions per cm that are drawn one by one; the many smaller ones are a Gaussian
 _LARGEST_MOTT = 1.35  # bound of the spin factor of electrons in xenon
@@ -109,7 +108,7 @@ class ElectronSteps:
 
     @staticmethod
     def _collide(
-        rng: np.random.Generator, electrons: Particles, hits: NDArray[np.int64], screening: Floats, smallest: Floats
+        rng: np.random.Generator, electrons: Particles, hits: Ints, screening: Floats, smallest: Floats
     ) -> None:
         """Turn those at `hits`, which nobody else holds yet, by one collision each; some collisions are none."""
         inverse = 1 / (smallest + screening)
@@ -122,12 +121,12 @@ class ElectronSteps:
         hits, cosine = hits[taken], 1 - 2 * np.clip(mu[taken], 0, 1)
         electrons.direction[hits] = deflect(electrons.direction[hits], cosine, rng.uniform(-np.pi, np.pi, len(hits)))
 
-    def _radiate(self, rng: np.random.Generator, electrons: Particles, which: NDArray[np.int64]) -> Particles:
+    def _radiate(self, rng: np.random.Generator, electrons: Particles, which: Ints) -> Particles:
         """Photons of those at `which`, whose energy falls."""
         energy = electrons.energy[which]
         log = np.log(energy / self._spectrum.cut)
 
-        def draw(i: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        def draw(i: Ints) -> tuple[Floats, Floats]:
             share = np.exp(-rng.random(len(i)) * log[i])
             return share, self._spectrum.density(energy[i], share) / self._spectrum.largest
 
@@ -149,7 +148,7 @@ def annihilation_share(rng: np.random.Generator, kinetic: Floats) -> Floats:
     root = np.sqrt((gamma - 1) / (gamma + 1))
     low, high = (1 - root) / 2, (1 + root) / 2
 
-    def draw(i: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    def draw(i: Ints) -> tuple[Floats, Floats]:
         share = low[i] * (high[i] / low[i]) ** rng.random(len(i))
         return share, 1 - share + (2 * gamma[i] * share - 1) / (share * (gamma[i] + 1) ** 2)
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xecgnn.arrays import Floats, Ints, Singles
 from xecgnn.detector import Detector
 from xecgnn.simulation.volume import XenonVolume
 
 __all__ = ["XenonGrid"]
 
-Floats = NDArray[np.float64]
-Singles = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
 _SHAPE = 9, 17, 8  # nodes along u, v, w
 _MARGIN = 0.1  # cm between the outermost nodes and the faces
@@ -35,6 +32,7 @@ class XenonGrid:
 
         span = float(np.linalg.norm(np.ptp(detector.position, axis=0)))
         middle = float(np.median([w for w in np.arange(0, span, 0.5) if inside(0, 0, w)]))
+
         def across(end: float, w: float) -> float:
             return _last(lambda u: inside(u, 0, w), 0, end)
 

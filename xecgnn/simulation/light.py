@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from xecgnn.arrays import Floats, Ints, Singles
 from xecgnn.detector import Detector
 from xecgnn.simulation.constants import Constants
 from xecgnn.simulation.scattering import ScatteredLight, near_scattering
@@ -19,9 +20,6 @@ from xecgnn.simulation.volume import XenonVolume
 
 __all__ = ["LightModel"]
 
-Floats = NDArray[np.float64]
-Singles = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
 # Closer than this many effective radii sqrt(area / pi), a sensor's size to second order is not enough (2 % off).
 _EXACT = 2.5

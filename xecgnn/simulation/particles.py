@@ -6,20 +6,18 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
+
+from xecgnn.arrays import Bools, Floats, Ints
 
 __all__ = ["Particles", "accept", "deflect", "frame", "rotated"]
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 class Particles(NamedTuple):
     """N photons (charge 0), electrons (-1) or positrons (+1)."""
 
-    event: Integers  # [N]
-    track: Integers  # [N] in the order of creation
-    charge: Integers  # [N]
+    event: Ints  # [N]
+    track: Ints  # [N] in the order of creation
+    charge: Ints  # [N]
     position: Floats  # [N, 3] cm
     direction: Floats  # [N, 3] unit vectors
     energy: Floats  # [N] MeV, kinetic
@@ -30,7 +28,7 @@ class Particles(NamedTuple):
         """Number of particles."""
         return self.event.size
 
-    def pick(self, index: slice | NDArray[np.bool_] | Integers) -> Self:
+    def pick(self, index: slice | Bools | Ints) -> Self:
         """The particles at `index` (positions, a mask or a slice)."""
         return type(self)._make(column[index] for column in self)
 
@@ -69,9 +67,7 @@ def deflect(direction: Floats, cosine: Floats, azimuth: Floats) -> Floats:
     return turned / np.sqrt(np.einsum("nc,nc->n", turned, turned))[:, None]
 
 
-def accept(
-    rng: np.random.Generator, count: int, draw: Callable[[Integers], tuple[Floats, Floats]]
-) -> Floats:
+def accept(rng: np.random.Generator, count: int, draw: Callable[[Ints], tuple[Floats, Floats]]) -> Floats:
     """`count` values by rejection: `draw` proposes values for the places it is given, each with its probability."""
     result, todo = np.empty(count), np.arange(count)
     while len(todo):

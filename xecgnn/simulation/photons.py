@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xecgnn.arrays import Floats, Ints
 from xecgnn.simulation import xenon
 from xecgnn.simulation.particles import Particles, accept, deflect
 from xecgnn.simulation.xenon import ELECTRON_MASS
 
 __all__ = ["compton_share", "dipole_angle", "fly", "interact", "pair_share"]
-
-Floats = NDArray[np.float64]
 
 
 def fly(rng: np.random.Generator, photons: Particles) -> Particles:
@@ -41,7 +39,7 @@ def compton_share(rng: np.random.Generator, energy: Floats) -> Floats:
     least = 1 / (1 + 2 * a)
     log, square = -np.log(least), (1 - least**2) / 2
 
-    def draw(i: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    def draw(i: Ints) -> tuple[Floats, Floats]:
         # 1 / share + share, each term by inversion, times the part with the angle.
         u, first = rng.random(len(i)), rng.random(len(i)) * (log[i] + square[i]) < log[i]
         share = np.where(first, np.exp(-log[i] * u), np.sqrt(least[i] ** 2 + 2 * square[i] * u))
@@ -87,7 +85,7 @@ def pair_share(rng: np.random.Generator, energy: Floats) -> Floats:
     largest = first(4 * scale)
     flat = energy < 2.0
 
-    def draw(i: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    def draw(i: Ints) -> tuple[Floats, Floats]:
         share = least[i] + rng.random(len(i)) * (1 - 2 * least[i])
         return share, np.where(flat[i], 1.0, weight(share, scale[i]) / largest[i])
 

@@ -6,14 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xecgnn.arrays import Bools, Ints, Singles
 from xecgnn.detector import Detector
 from xecgnn.simulation.constants import Constants
 
 __all__ = ["Readings", "Readout", "dead_mask"]
-
-Singles = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Readings:
 class Readout:
     """Draws the readings of a detector. `dead` (S,) marks channels without any."""
 
-    def __init__(self, detector: Detector, dead: NDArray[np.bool_], constants: Constants) -> None:
+    def __init__(self, detector: Detector, dead: Bools, constants: Constants) -> None:
         unknown = sorted(set(detector.sensor_type.tolist()) - constants.readout.keys())
         if unknown:
             raise ValueError(f"no readout constants for sensor {unknown[0]!r}; known: {', '.join(constants.readout)}")
@@ -39,7 +37,7 @@ class Readout:
         self._dead, self._constants = dead, constants
 
     def __call__(
-        self, rng: np.random.Generator, light: Singles, arrival: Singles, event: NDArray[np.int64], num_events: int
+        self, rng: np.random.Generator, light: Singles, arrival: Singles, event: Ints, num_events: int
     ) -> Readings:
         """Readings of E events from the expected light and arrival times (ns), both (P, S), of photons in `event` (P,).
 
@@ -66,7 +64,7 @@ class Readout:
         return Readings(npho, time, np.fmin.reduce(time, axis=1))
 
 
-def dead_mask(detector: Detector, dead: Iterable[int] | None) -> NDArray[np.bool_]:
+def dead_mask(detector: Detector, dead: Iterable[int] | None) -> Bools:
     """(S,) True at the sensor ids `dead`; ValueError names those that the detector does not have."""
     ids = np.array(sorted(() if dead is None else dead), dtype=np.int64)
     unknown = [int(i) for i in ids if not 0 <= i < detector.num_sensors]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xecgnn.arrays import Bools
 from xecgnn.data.events import Events
 from xecgnn.detector import Detector
 from xecgnn.names import INVALID_VALUE, NPHO, RELATIVE_NPHO, RELATIVE_TIME, TIME
@@ -18,7 +19,7 @@ from xecgnn.simulation.constants import Constants
 from xecgnn.simulation.light import LightModel
 from xecgnn.simulation.readout import Readings, Readout
 from xecgnn.simulation.volume import XenonVolume
-from xecgnn.workers import end_with_user, ignore_interrupt, in_order
+from xecgnn.workers import end_with_user, in_order
 
 __all__ = ["PIECE_EVENTS", "Response", "respond"]
 
@@ -34,7 +35,7 @@ class Response:
         volume: XenonVolume,
         constants: Constants,
         seed: int,
-        dead: NDArray[np.bool_],
+        dead: Bools,
         all_branches: bool,
     ) -> None:
         self._seed, self._all_branches = seed, all_branches
@@ -79,7 +80,7 @@ class _Worker:
 
 
 def _begin(make: Callable[[int], Block] | None, response: Response) -> None:
-    ignore_interrupt()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that uses the workers
     end_with_user()
     _Worker.functions = make, response
 

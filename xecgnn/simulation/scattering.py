@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from xecgnn.arrays import Floats, Ints, Singles
 from xecgnn.detector import Detector, Face
 from xecgnn.simulation.constants import Constants
 from xecgnn.simulation.grid import XenonGrid
@@ -20,9 +21,6 @@ from xecgnn.simulation.volume import XenonVolume
 
 __all__ = ["ScatteredLight", "near_scattering"]
 
-Floats = NDArray[np.float64]
-Singles = NDArray[np.float32]
-Ints = NDArray[np.int64]
 T = TypeVar("T", NDArray[Any], np.float32)
 
 _REACH = 24.0  # cm, the near part ends here
@@ -157,6 +155,7 @@ class ScatteredLight:
         near = scale * near_scattering(soft, np.sqrt(soft), height, rate)
         return np.stack([self._grid.average(values) for values in (direct, direct * r, near, near * r)])
 
+
 def _single(values: Floats) -> Singles:
     return values.astype(np.float32)
 
@@ -186,7 +185,8 @@ def _thin_out(face: Face, detector: Detector) -> tuple[Ints, Singles | None, Sin
     pitches = np.linalg.norm(position[1, 0] - position[0, 0]), np.linalg.norm(position[0, 1] - position[0, 0])
     kept = [
         np.unique(np.round(np.linspace(0, n - 1, max(2, 1 + int(np.ceil((n - 1) * pitch / _NODE_PITCH))))).astype(int))
-        if pitch < _NODE_PITCH else np.arange(n)
+        if pitch < _NODE_PITCH
+        else np.arange(n)
         for n, pitch in zip(face.shape, pitches, strict=True)
     ]
     weights = [

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xecgnn.arrays import Floats, Ints
 from xecgnn.simulation.cascade import develop
 from xecgnn.simulation.constants import SPEED_OF_LIGHT, Constants
 from xecgnn.simulation.particles import rotated
@@ -16,8 +16,6 @@ from xecgnn.simulation.volume import XenonVolume
 from xecgnn.simulation.xenon import mean_free_path
 
 __all__ = ["Interactions", "Showers", "Steps", "draw_showers", "represent"]
-
-Floats = NDArray[np.float64]
 
 
 class Interactions(NamedTuple):
@@ -30,7 +28,7 @@ class Interactions(NamedTuple):
 class Steps(NamedTuple):
     """D places where P photons left energy, in the frame of the detector."""
 
-    photon: NDArray[np.int64]  # [D] ascending
+    photon: Ints  # [D] ascending
     position: Floats  # [D, 3] cm
     energy: Floats  # [D] MeV
     time: Floats  # [D] ns

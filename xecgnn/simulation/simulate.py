@@ -22,7 +22,6 @@ from xecgnn.simulation.volume import XenonVolume
 __all__ = ["Options", "simulate_blocks", "simulate_deposits", "simulate_events"]
 
 
-
 class Options(TypedDict, total=False):
     """How events are simulated.
 

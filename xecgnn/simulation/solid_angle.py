@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import elliprf, elliprj
 
+from xecgnn.arrays import Floats
+
 __all__ = ["disc_solid_angle", "sensor_sides", "small_solid_angle", "square_solid_angle"]
 
-Floats = NDArray[np.float64]
 T = TypeVar("T", NDArray[Any], np.float32)
 
 _ONE, _NINE, _FIFTEEN, _EIGHT_PI = (np.float32(value) for value in (1, 9, 15, 8 * np.pi))

@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from xecgnn.detector import Detector, angles_to_direction
+from xecgnn.arrays import Floats, Ints
+from xecgnn.detector import Detector
+from xecgnn.directions import angles_to_direction
 from xecgnn.simulation.config import Sample
 from xecgnn.simulation.constants import Constants
 from xecgnn.simulation.volume import XenonVolume
 
 __all__ = ["EnergyRange", "Photons", "draw_photons"]
 
-Floats = NDArray[np.float64]
 EnergyRange = tuple[float, float]  # MeV; a line where both are the same
 
 
@@ -23,7 +23,7 @@ EnergyRange = tuple[float, float]  # MeV; a line where both are the same
 class Photons:
     """P photons, those of one event one after the other."""
 
-    event: NDArray[np.int64]  # [P] event in the block, ascending
+    event: Ints  # [P] event in the block, ascending
     vertex: Floats  # [P, 3] cm, where the photon starts
     entrance: Floats  # [P, 3] cm, where it enters the xenon
     direction: Floats  # [P, 3] unit vector

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xecgnn.arrays import Floats
 from xecgnn.detector import Detector
 
 __all__ = ["XenonVolume"]
 
-Floats = NDArray[np.float64]
 
 _STEP = 0.5  # cm, between the points at which a ray is tested
 

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.polynomial.polynomial import polyval
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.interpolate import RectBivariateSpline
+
+from xecgnn.arrays import Floats
 
 __all__ = [
     "ATOMS",
@@ -34,7 +36,6 @@ __all__ = [
     "momentum",
 ]
 
-Floats = NDArray[np.float64]
 
 Z, MASS_NUMBER = 54, 131.293
 DENSITY = 2.95  # g/cm3

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from xecgnn.directions import angles_to_vector, opening_angle, vector_to_angles
 from xecgnn.names import TARGETS
 from xecgnn.tasks.axes import AXES, Axis
 from xecgnn.tasks.config import AngleConfig, AngleVecConfig
-from xecgnn.tasks.directions import angles_to_vector, opening_angle, vector_to_angles
 from xecgnn.tasks.losses import concentration, cosine_loss, normalized, vmf_nll
 from xecgnn.tasks.registry import TASKS
 from xecgnn.tasks.regression import RegressionTask
