@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from xecgnn.data.batch import Readings
 from xecgnn.data.events import Events
@@ -37,7 +39,8 @@ def predict(predictor: Predictor, events: Iterable[Events], batch: int | None = 
     def add(some: Events) -> Events:
         if isinstance(predictor, Judge):
             outputs = predictor.judge(Readings.of(some))
-            columns, empty = {LOSS: outputs[LOSS]}, np.zeros(len(some), bool)
+            columns: dict[str, NDArray[Any]] = {LOSS: outputs[LOSS]}
+            empty = np.zeros(len(some), bool)
         else:
             outputs = predictor.predict(*(np.ascontiguousarray(some[name]) for name in FEATURES))
             columns, empty = {}, ~is_valid(some[NPHO]).any(1)

@@ -172,7 +172,7 @@ class _EqualGraphs:
         self.steps: dict[Any, Any] = {}
 
     def put(self, key: Any, columns: dict[str, Tensor], size: int | Tensor, steps: Tensor | None = None) -> None:
-        """Columns of all graphs, `size` rows of each or (B,) sizes; `steps` (2, 1) from graph to graph in `edge_index`."""
+        """Columns of all graphs, `size` rows of each or (B,) sizes; `steps` (2, 1) between graphs in `edge_index`."""
         for name, values in columns.items():
             self.graph[key][name] = values
         offsets = None if steps is None else self.starts[:-1].view(-1, 1, 1) * steps

@@ -63,6 +63,7 @@ class DepositFile:
         except Exception as error:
             raise ValueError(f"{self._path}: not a ROOT file ({type(error).__name__})") from error
         self._trees, self._order = dict[str, Any](), dict[str, Ints]()
+        needed: dict[str, list[tuple[str, ...]]]
         needed = {DEPOSITS: [(name,) for name in _STEP], PHOTONS: [("event",), *_TRUTH]}
         for name, groups in needed.items():
             if name not in self._file:
@@ -111,7 +112,8 @@ class DepositFile:
         steps = self._steps(event)
         rng = generator(self._seed, index, Stream.DEPOSITS)
         showers = represent(rng, steps, len(event), self._volume, self._constants)
-        self._check(event, np.bincount(steps.photon, steps.energy, len(event)), showers.deposited, truth["energyTruth"])
+        total = np.bincount(steps.photon, steps.energy, len(event)).astype(float)
+        self._check(event, total, showers.deposited, truth["energyTruth"].astype(float))
         truth |= {"edepTruth": showers.deposited * MEV, "centroidTruth": showers.centroid}
         return Block(index, 0, np.arange(len(event)), showers, truth)
 
