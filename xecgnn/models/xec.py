@@ -22,10 +22,10 @@ __all__ = ["XECModel"]
 
 @NETWORKS.register("xecgnn")
 class XECModel(Network):
-    """Face encoders -> Transformer -> one head per task.
+    """Face encoders -> Transformer, and what the light says around its brightest place, -> one head per task.
 
-    With the defaults on MEG II and the task `angle`: 27 396 490 parameters, of which 140 772 in the lattice encoder,
-    480 932 in the hexagonal one with its projection, 25 200 640 in the Transformer and 1 574 146 in the head.
+    A head predicts what is missing from a simple guess: the normal, the place and the mean time of that spot (see
+    `Task.from_spot`).
 
     Args:
         detector: the detector whose events it reads; kept as `detector`.

@@ -72,7 +72,7 @@ class DirectionTask(RegressionTask):
         if not self.on_sphere:
             return self.shifted(raw, self.from_vector(spot.frame[:, 0]))
         raw = raw + raw.new_tensor([1.0, 0.0, 0.0])
-        return (spot.frame.transpose(1, 2).to(raw.dtype) @ raw.unsqueeze(2)).squeeze(2)
+        return (raw.unsqueeze(2) * spot.frame).sum(1)
 
     def mirrored(self, target: Tensor, axis: str) -> Tensor:
         vector = self.to_vector(target)

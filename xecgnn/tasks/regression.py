@@ -94,8 +94,8 @@ class RegressionTask(Task):
 
     def shifted(self, raw: Tensor, guess: Tensor) -> Tensor:
         """Raw outputs of a head that predicts the difference to a guess (B, width) in physical units."""
-        guess = self.scale(guess).to(raw.dtype)
-        return torch.cat([raw[:, : self.width] + guess, raw[:, self.width :]], 1)
+        # In the precision of the guess: that of a shorter `raw` would round it to half a degree.
+        return torch.cat([raw[:, : self.width] + self.scale(guess), raw[:, self.width :]], 1)
 
     def nearest(self, target: Tensor, prediction: Tensor) -> Tensor:
         """The target (B, width) itself; for a periodic one its image nearest to the prediction."""
