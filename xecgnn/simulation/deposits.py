@@ -63,8 +63,10 @@ class DepositFile:
         except Exception as error:
             raise ValueError(f"{self._path}: not a ROOT file ({type(error).__name__})") from error
         self._trees, self._order = dict[str, Any](), dict[str, Ints]()
-        needed: dict[str, list[tuple[str, ...]]]
-        needed = {DEPOSITS: [(name,) for name in _STEP], PHOTONS: [("event",), *_TRUTH]}
+        needed: dict[str, list[tuple[str, ...]]] = {
+            DEPOSITS: [(name,) for name in _STEP],
+            PHOTONS: [("event",), *_TRUTH],
+        }
         for name, groups in needed.items():
             if name not in self._file:
                 found = ", ".join(self._file.keys(cycle=False)) or "none"
@@ -112,8 +114,7 @@ class DepositFile:
         steps = self._steps(event)
         rng = generator(self._seed, index, Stream.DEPOSITS)
         showers = represent(rng, steps, len(event), self._volume, self._constants)
-        total = np.bincount(steps.photon, steps.energy, len(event)).astype(float)
-        self._check(event, total, showers.deposited, truth["energyTruth"].astype(float))
+        self._check(event, np.bincount(steps.photon, steps.energy, len(event)), showers.deposited, truth["energyTruth"])
         truth |= {"edepTruth": showers.deposited * MEV, "centroidTruth": showers.centroid}
         return Block(index, 0, np.arange(len(event)), showers, truth)
 
@@ -152,7 +153,7 @@ class DepositFile:
         missing = {"xyzVTX": np.full((count, 3), np.nan), "run": np.full(count, self._seed)}
         return missing | truth | {"n_gamma": np.ones(count, dtype=np.int64)}
 
-    def _check(self, event: Ints, total: Floats, inside: Floats, photon: Floats) -> None:
+    def _check(self, event: Ints, total: np.ndarray, inside: np.ndarray, photon: np.ndarray) -> None:
         """Of E events: MeV deposited anywhere and in the xenon, and GeV of the photon."""
         excess = np.flatnonzero(total > _EXCESS * photon / MEV)
         if len(excess):
