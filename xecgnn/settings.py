@@ -64,7 +64,8 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings by dotted names: {"training.lr": 0.0003}."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        section = isinstance(value, Mapping) and value
+        flat |= flattened(value, f"{prefix}{key}.") if section else {f"{prefix}{key}": value}
     return flat
 
 

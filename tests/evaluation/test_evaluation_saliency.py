@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from xecgnn.data import Events, Readings
-from xecgnn.evaluation.attribution.gradients import Attribution
+from xecgnn.evaluation.attribution.gradients import FAINT, Attribution
 from xecgnn.evaluation.attribution.saliency import DISTANCES, Saliency, compute_saliency, event_saliency
 from xecgnn.evaluation.pages.page import save
 from xecgnn.evaluation.pages.saliency import saliency_pages
@@ -131,9 +131,14 @@ def test_contributions_of_a_network_add_up_and_leave_it_as_it_was(batches, netwo
         assert ((values[:, :, 1] == 0) == ~time_valid).all()
     assert all(p.requires_grad and p.grad is None and network.training for p in network.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
-    dark = Readings(torch.where(x < 9e9, 0, x))
+    normalizer, copy = network.backbone.normalizer, attribution.model  # the copy's times stay valid, and its spot
+    validity = normalizer.validity(x)
+    dark = normalizer(torch.zeros_like(x), validity[0], torch.zeros_like(validity[0]))
+    ends = normalizer(x, *validity), dark + FAINT * (normalizer(x, *validity) - dark)
     with torch.no_grad():
-        outputs, start = (network.eval()(batch) for batch in (readings, dark))
+        outputs, start = (
+            copy(Readings(torch.where(torch.stack(validity, -1), normalizer.inverse(z), torch.nan))) for z in ends
+        )
     shown = [task.residuals(outputs[name], start[name]) for name, task in network.tasks.items() if task.axes]
     change[:, 1] -= 360 * np.rint(change[:, 1] / 360)  # phi has made a turn on the path
     np.testing.assert_allclose(change, torch.cat(shown, 1), rtol=1e-3, atol=1e-3)

@@ -19,6 +19,7 @@ from xecgnn.training.checkpoint import load_model, read_checkpoint
 
 # Static and dense, whatever the exporter of tomorrow makes of the same network.
 ALLOWED = {
+    *("ArgMax", "AveragePool", "Einsum", "GatherElements"),  # the spot
     *("Abs", "Add", "And", "Atan", "Cast", "Clip", "Concat", "Conv", "Div", "Exp", "Expand", "Gather", "Gelu", "Gemm"),
     *("Greater", "GreaterOrEqual", "IsNaN", "LayerNormalization", "LeakyRelu", "Less", "Log", "MatMul", "Max", "Mul"),
     *(

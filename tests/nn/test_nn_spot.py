@@ -85,7 +85,7 @@ def test_moments_agree_with_plain_sums(meg2: Detector) -> None:
             if weight.sum() > 1e-10:
                 mean = np.average(x, axis=0, weights=weight)
                 covariance = np.cov(x.T, aweights=weight, bias=True)
-                spread = np.sqrt(covariance.diagonal())
+                spread = np.sqrt(covariance.diagonal().clip(0.01))
                 correlation = covariance[[0, 0, 1], [1, 2, 2]] / (spread[[0, 0, 1]] * spread[[1, 2, 2]])
                 skew = np.average((x - mean) ** 3, axis=0, weights=weight) / spread**3
                 skew = skew.clip(-5, 5)

@@ -10,7 +10,7 @@ from torch import nn
 from xecgnn.config import TasksConfig
 from xecgnn.data import Events, Readings
 from xecgnn.detector import Detector
-from xecgnn.detector.coordinates import angles_to_direction
+from xecgnn.directions import angles_to_direction
 from xecgnn.tasks.direction import DirectionTask
 from xecgnn.tasks.registry import build_tasks
 from xecgnn.tasks.task import Task

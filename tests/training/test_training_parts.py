@@ -184,7 +184,7 @@ def test_broken_checkpoints_are_one_line(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(2)}, broken)
     with pytest.raises(ValueError, match="expected a checkpoint of xecgnn-train, found bare weights"):
         xecgnn.load_model(broken)
-    for config in ({}, {"format": 3}):
+    for config in ({}, {"format": 2}):
         torch.save({"state_dict": {}, "xecgnn": {"kind": "regression", "config": config}}, broken)
         with pytest.raises(ValueError, match=f"written in format {config.get('format', 1)}, allowed: 3"):
             xecgnn.load_model(broken)

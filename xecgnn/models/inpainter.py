@@ -159,7 +159,7 @@ class Inpainter(ReconstructionNetwork):
         context = self.context(self.tokens(inputs))
         nodes = self.local["lattice"](inputs) | self.local["hex"](inputs)
         for node, around in context.items():
-            nodes[node] = (nodes[node].unflatten(0, (len(around), -1)) + around).flatten(0, 1)
+            nodes[node] = (nodes[node].unflatten(0, (around.size(0), -1)) + around).flatten(0, 1)
         sensors = self.readout(nodes).items()
         correction = {face: self.heads["hex" if face in self.context.hexes else "lattice"](x) for face, x in sensors}
         return self.neighbor_means(batch, visible) + self.backbone.faces.join(correction)

@@ -62,14 +62,21 @@ class SpotEncoder(nn.Module):
             light, spot, _ = self._look(x)
             self.moments.fit(self.moments.raw(light, spot))
 
+    def find(self, x: Tensor) -> Spot:
+        """The spot of raw readings (B, S, 2)."""
+        return self._look(x)[1]
+
     def _look(self, x: Tensor) -> tuple[dict[str, Tensor], Spot, Tensor]:
         """npho >= 0 (B, N) of each face, the spot, and the node features (B * N, 2) of its face."""
         npho_valid, time_valid = self.normalizer.validity(x)
         npho = torch.where(npho_valid, x[..., 0], 0).clamp(min=0)
-        light = {name: values.view(-1, self.faces.sizes[name]) for name, values in self.faces.split(npho).items()}
+        light = {
+            name: values.unflatten(0, (-1, self.faces.sizes[name])) for name, values in self.faces.split(npho).items()
+        }
         face = self.finder.face
         time, timed = (
-            self.faces.take(values, face).view(-1, self.faces.sizes[face]) for values in (x[..., 1], time_valid)
+            self.faces.take(values, face).unflatten(0, (-1, self.faces.sizes[face]))
+            for values in (x[..., 1], time_valid)
         )
         time = torch.where(timed, time, 0)
         bright = light[face]

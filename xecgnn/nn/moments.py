@@ -13,9 +13,8 @@ __all__ = ["FaceMoments"]
 
 POWERS = (1, 2)  # of npho in the weights: all light, and the bright part of it
 RINGS = (3, 6, 12, 24)  # radii around the spot on its face, in distances between neighbours
-PAIRS = [0, 0, 1], [1, 2, 2]  # of axes
 SMALL = 1e-14  # a weight that counts as none
-MIN_SPREAD, MAX_SKEW = 1e-2, 5.0  # cm; light on few sensors has larger ones
+MIN_SPREAD, MAX_SKEW = 0.1, 5.0  # cm; light on few sensors has larger ones
 BOUND = 6.0  # largest size of a scaled moment: a face without light must not drown the others
 
 
@@ -74,19 +73,32 @@ class FaceMoments(nn.Module):
                 if name == self.names[0]:
                     near = seen.square().sum(1, keepdim=True) < self.radii.square()  # [B, R, N]
                     weights = torch.cat([weights, torch.where(near, share.unsqueeze(1), 0)], 1)
-                parts.append(moments(seen, weights).flatten(1))
+                    origin = torch.zeros_like(seen[..., :1])
+                else:  # far from the spot: differences of large squares and cubes would lose their digits
+                    scale = share.sum(1).clamp(min=SMALL).view(-1, 1, 1)
+                    origin = (seen * share.unsqueeze(1)).sum(2, keepdim=True) / scale
+                parts.append(moments(seen - origin, weights, origin).flatten(1))
             return torch.cat(parts, 1)
 
 
-def moments(x: Tensor, weights: Tensor) -> Tensor:
-    """Of points x (B, 3, N) with weights (B, W, N): (B, W, 13), see `FaceMoments`; zero means where all weights are."""
-    first, second = PAIRS
+def moments(x: Tensor, weights: Tensor, origin: Tensor) -> Tensor:
+    """Of points x (B, 3, N), which are measured from `origin` (B, 3, 1), with weights (B, W, N).
+
+    Returns:
+        (B, W, 13), see `FaceMoments`; means are the origin, and spreads smallest, where all weights are zero.
+    """
     square = x * x
-    columns = torch.cat([x, square, x[:, first] * x[:, second], square * x], 1)
+    columns = torch.cat([x, square, pairs(x, 1), square * x], 1)
     total = weights.sum(2, keepdim=True)
     mean, square, product, cube = ((weights / total.clamp(min=SMALL)) @ columns.transpose(1, 2)).split(3, 2)
     spread = (square - mean.square()).clamp(min=MIN_SPREAD**2).sqrt()
-    correlation = (product - mean[..., first] * mean[..., second]) / (spread[..., first] * spread[..., second])
+    correlation = (product - pairs(mean, 2)) / pairs(spread, 2)
     skew = (cube - 3 * mean * square + 2 * mean**3) / spread**3
     bounded = correlation.clamp(-1, 1), skew.clamp(-MAX_SKEW, MAX_SKEW)
-    return torch.cat([total.clamp(min=SMALL).log(), mean, spread, *bounded], 2)
+    return torch.cat([total.clamp(min=SMALL).log(), mean + origin.transpose(1, 2), spread, *bounded], 2)
+
+
+def pairs(values: Tensor, dim: int) -> Tensor:
+    """Products of the first with the second, first with the third, second with the third of three axes."""
+    first, second, third = values.unbind(dim)
+    return torch.stack([first * second, first * third, second * third], dim)

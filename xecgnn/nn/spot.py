@@ -42,7 +42,9 @@ class SpotFinder(nn.Module):
     position: Tensor  # (N, 3)
     uvw: Tensor  # (N, 3)
     frame: Tensor  # (N, 3, 3)
+    places: Tensor  # (N, 2) row and column of each node
     offsets: Tensor  # (K, 2) rows and columns from the spot to the sensors of its window, row-major
+    held: Tensor | None = None  # (B,) nodes to stay at, whatever the light; for who looks at changes of it
 
     def __init__(self, detector: Detector, window: int) -> None:
         super().__init__()
@@ -61,24 +63,27 @@ class SpotFinder(nn.Module):
         for name, values in {"position": position, "uvw": detector.to_uvw(position), "frame": frame}.items():
             self.register_buffer(name, torch.as_tensor(values, dtype=torch.float32), persistent=False)
         self.register_buffer("offsets", torch.cartesian_prod(reach, reach), persistent=False)
+        places = torch.cartesian_prod(*(torch.arange(size) for size in self.shape))
+        self.register_buffer("places", places, persistent=False)
 
     def forward(self, light: Tensor, time: Tensor, timed: Tensor) -> Spot:
         """The spot of npho >= 0 and times (s) of the face, all (B, N); `timed` bool, True = the time is usable."""
         node = self.node(light)
         weight = torch.where(timed, light, 0)
         mean = (weight * torch.where(timed, time, 0)).sum(1) / weight.sum(1).clamp(min=torch.finfo(light.dtype).tiny)
-        return Spot(node, self.position[node], self.uvw[node], self.frame[node], mean)
+        columns = (values.index_select(0, node) for values in (self.position, self.uvw, self.frame))
+        return Spot(node, *columns, mean)
 
     def node(self, light: Tensor) -> Tensor:
         """Node (B,) with the most light around it."""
+        if self.held is not None:
+            return self.held
         return F.avg_pool2d(light.view(-1, 1, *self.shape), BOX, 1, BOX // 2).flatten(1).argmax(1)
 
     def table(self, node: Tensor) -> EventTable:
         """The sensors of the window, tap by tap; those beyond the border of the face are absent."""
         rows, cols = self.shape
-        row, col = (
-            torch.div(node, cols, rounding_mode="floor").unsqueeze(1) + self.offsets[:, 0],
-            torch.remainder(node, cols).unsqueeze(1) + self.offsets[:, 1],
-        )
+        place = self.places.index_select(0, node).unsqueeze(1) + self.offsets  # [B, K, 2]
+        row, col = place.unbind(2)
         inside = (row >= 0) & (row < rows) & (col >= 0) & (col < cols)
         return EventTable(torch.where(inside, row * cols + col, 0), inside.unsqueeze(1))

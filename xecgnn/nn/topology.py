@@ -207,7 +207,7 @@ class EventTable:
 
     def gather(self, x: Tensor) -> Tensor:
         """Features of the neighbours: (B * N, C) -> (B, 1, K, C). Rows of absent taps are meaningless."""
-        nodes = x.view(self.sources.size(0), -1, x.size(-1))
+        nodes = x.unflatten(0, (self.sources.size(0), -1))
         return nodes.gather(1, self.sources.unsqueeze(-1).expand(-1, -1, x.size(-1))).unsqueeze(1)
 
     def edges(self, num_source: int) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,9 @@ to z from z', the event without light: npho 0, and the time of a sensor that has
 
     c_i = (z_i - z'_i) * integral_0^1 (d output / d z_i)(z' + a (z - z')) da,    sum_i c_i = output(z) - output(z').
 
-Which readings are valid is fixed at the event and does not change along the path; for invalid ones both are 0.
+Which readings are valid, and where the light is brightest, is fixed at the event and does not change along the path;
+for invalid readings both are 0. Shares of the light have no value without light: for a network that looks at them z' is
+a tenth of the way from there to the event.
 Reference: Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks", ICML 2017, arXiv:1703.01365.
 """
 
@@ -28,6 +30,7 @@ __all__ = ["STEPS", "Attribution"]
 Array = NDArray[Any]
 
 STEPS = 24  # points on the path
+FAINT = 0.1  # where the path begins, between no light and the event
 NUDGE = 1e-6  # in place of z = 0, where torch takes the slope of |z| as 0
 
 
@@ -76,7 +79,13 @@ class Attribution:
         """z, z' and the validity (B, S, 2)."""
         npho_valid, time_valid = self.normalizer.validity(x)
         dark = self.normalizer(torch.zeros_like(x), npho_valid, torch.zeros_like(npho_valid))
-        return self.normalizer(x, npho_valid, time_valid), dark, torch.stack([npho_valid, time_valid], -1)
+        z = self.normalizer(x, npho_valid, time_valid)
+        spot = getattr(self.model, "spot", None)
+        if spot is not None:
+            spot.finder.held = None
+            spot.finder.held = spot.find(x).node
+            dark = dark + FAINT * (z - dark)
+        return z, dark, torch.stack([npho_valid, time_valid], -1)
 
     def _outputs(self, z: Tensor, valid: Tensor) -> Tensor:
         """Shown outputs (B, K)."""
