@@ -71,8 +71,8 @@ class SpotFinder(nn.Module):
         node = self.node(light)
         weight = torch.where(timed, light, 0)
         mean = (weight * torch.where(timed, time, 0)).sum(1) / weight.sum(1).clamp(min=torch.finfo(light.dtype).tiny)
-        columns = (values.index_select(0, node) for values in (self.position, self.uvw, self.frame))
-        return Spot(node, *columns, mean)
+        position, uvw, frame = (values.index_select(0, node) for values in (self.position, self.uvw, self.frame))
+        return Spot(node, position, uvw, frame, mean)
 
     def node(self, light: Tensor) -> Tensor:
         """Node (B,) with the most light around it."""
