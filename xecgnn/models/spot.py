@@ -27,14 +27,13 @@ class SpotEncoder(nn.Module):
 
     Args:
         spec: the graph of an event, with a `spot`.
-        faces, normalizer: of the network.
         config: sizes.
     """
 
-    def __init__(self, spec: EncoderGraph, faces: Faces, normalizer: Normalizer, config: SpotConfig) -> None:
+    def __init__(self, spec: EncoderGraph, config: SpotConfig) -> None:
         super().__init__()
         assert spec.spot is not None
-        self.faces, self.normalizer, self.finder = faces, normalizer, spec.spot
+        self.faces, self.finder = Faces(spec.detector), spec.spot
         self.moments = FaceMoments(spec.detector) if config.moments else None
         taps = config.window**2
         self.conv = LatticeConv(2, 2 * config.dim, config.window)
@@ -44,9 +43,9 @@ class SpotEncoder(nn.Module):
         self.inner = nn.Sequential(nn.GELU(), nn.Linear(2 * config.dim, config.dim), nn.GELU())
         self.outer = nn.Sequential(nn.Linear(width, config.dim), nn.LayerNorm(config.dim), nn.GELU())
 
-    def forward(self, x: Tensor, edges: Edges | None = None) -> tuple[Tensor, Spot]:
+    def forward(self, x: Tensor, normalizer: Normalizer, edges: Edges | None = None) -> tuple[Tensor, Spot]:
         """Features (B, D) of raw readings (B, S, 2), and the spot they belong to; without `edges` it runs dense."""
-        light, spot, nodes = self._look(x)
+        light, spot, nodes = self._look(x, normalizer)
         along = self.finder.table(spot.node) if edges is None else edges.index[self.finder.edge]
         taps = None if edges is None else edges.type[self.finder.edge]
         size = nodes.size(0), x.size(0)
@@ -56,19 +55,19 @@ class SpotEncoder(nn.Module):
         return self.outer(features), spot
 
     @torch.no_grad()
-    def fit(self, x: Tensor) -> None:
+    def fit(self, x: Tensor, normalizer: Normalizer) -> None:
         """Take the scale of the moments from raw readings (E, S, 2)."""
         if self.moments:
-            light, spot, _ = self._look(x)
+            light, spot, _ = self._look(x, normalizer)
             self.moments.fit(self.moments.raw(light, spot))
 
-    def find(self, x: Tensor) -> Spot:
+    def find(self, x: Tensor, normalizer: Normalizer) -> Spot:
         """The spot of raw readings (B, S, 2)."""
-        return self._look(x)[1]
+        return self._look(x, normalizer)[1]
 
-    def _look(self, x: Tensor) -> tuple[dict[str, Tensor], Spot, Tensor]:
+    def _look(self, x: Tensor, normalizer: Normalizer) -> tuple[dict[str, Tensor], Spot, Tensor]:
         """npho >= 0 (B, N) of each face, the spot, and the node features (B * N, 2) of its face."""
-        npho_valid, time_valid = self.normalizer.validity(x)
+        npho_valid, time_valid = normalizer.validity(x)
         npho = torch.where(npho_valid, x[..., 0], 0).clamp(min=0)
         light = {
             name: values.unflatten(0, (-1, self.faces.sizes[name])) for name, values in self.faces.split(npho).items()
@@ -82,6 +81,6 @@ class SpotEncoder(nn.Module):
         bright = light[face]
         spot = self.finder(bright, time, timed)
         share = bright / bright.sum(1, keepdim=True).clamp(min=1)
-        delay = torch.where(timed, (time - spot.time.unsqueeze(1)) / self.normalizer.time_scale, 0)
+        delay = torch.where(timed, (time - spot.time.unsqueeze(1)) / normalizer.time_scale, 0)
         nodes = torch.stack([(share.clamp(min=1e-12)).sqrt() * self.scale, delay.clamp(-3, 3)], -1)
         return light, spot, nodes.flatten(0, 1)

@@ -45,7 +45,7 @@ class XECModel(Network):
         self.spot = self.framed = None
         width = len(spec.tokens) * model.encoder_dim
         if model.spot.window:
-            self.spot = SpotEncoder(spec, self.backbone.faces, self.backbone.normalizer, model.spot)
+            self.spot = SpotEncoder(spec, model.spot)
             self.framed = model.spot.frame
             width += model.spot.dim
         self.heads = nn.ModuleDict(
@@ -63,7 +63,7 @@ class XECModel(Network):
         if self.spot is None:
             return {name: head(features) for name, head in self.heads.items()}
         edges = None if isinstance(batch, Readings) else Edges.of(batch)
-        near, spot = self.spot(self.backbone.readings(batch), edges)
+        near, spot = self.spot(self.backbone.readings(batch), self.normalizer, edges)
         features = torch.cat([features, near.to(features.dtype)], 1)
         raw = {name: head(features) for name, head in self.heads.items()}
         return {name: self.task(name).from_spot(values, spot) for name, values in raw.items()} if self.framed else raw
@@ -71,7 +71,7 @@ class XECModel(Network):
     def fit_readings(self, readings: Readings) -> None:
         super().fit_readings(readings)
         if self.spot is not None:
-            self.spot.fit(readings.x)
+            self.spot.fit(readings.x, self.normalizer)
 
     def __repr__(self) -> str:
         millions = sum(p.numel() for p in self.parameters()) / 1e6

@@ -83,7 +83,7 @@ class Attribution:
         spot = getattr(self.model, "spot", None)
         if spot is not None:
             spot.finder.held = None
-            spot.finder.held = spot.find(x).node
+            spot.finder.held = spot.find(x, self.normalizer).node
             dark = dark + FAINT * (z - dark)
         return z, dark, torch.stack([npho_valid, time_valid], -1)
 
