@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from xecgnn.names import NPHO, RELATIVE_NPHO
 from xecgnn.settings import Settings
@@ -33,8 +33,7 @@ class NormalizationConfig(Settings):
     On simulated MEG II events they give valid npho a mean of 0.8 and a spread of 0.9, and valid times 0.7 and 0.9; the
     sentinel lies below npho = -190 and below every time that is not negative.
 
-    With `constants: auto` (or the word `auto` in place of the section) those that are not given come from readings of
-    the training sample, see `Normalizer.fit`.
+    With `constants: auto` those that are not given come from readings of the training sample, see `Normalizer.fit`.
     """
 
     constants: Literal["seeds", "auto"] = Field(
@@ -48,11 +47,6 @@ class NormalizationConfig(Settings):
     time_shift: float = Field(0.5, description="subtracted from time / time_scale")
     sentinel_value: float = Field(-2.0, description="network input in place of an invalid reading")
     bound: float | None = Field(None, gt=0, description="largest size of a valid network input (null: none)")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_word(cls, value: Any) -> Any:
-        return {"constants": value} if isinstance(value, str) else value
 
     @model_serializer(mode="wrap")
     def _what_was_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

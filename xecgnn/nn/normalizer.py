@@ -59,7 +59,7 @@ class Normalizer(nn.Module):
         npho_valid, time_valid = self.validity(x)
         npho, time = (x[..., i][valid].double().cpu().numpy() for i, valid in enumerate((npho_valid, time_valid)))
         if not (npho > 0).any():
-            raise ValueError(f"normalization auto: none of {x[..., 0].numel()} readings has a positive npho")
+            raise ValueError(f"normalization.constants: auto, but no npho of {x[..., 0].numel()} readings is positive")
         middle, top = (float(np.quantile(npho[npho > 0], q)) for q in (0.5, 0.999))
         found = {"bound": BOUND, "sentinel_value": -BOUND - 1}
         if self.npho_scheme == "log1p":
