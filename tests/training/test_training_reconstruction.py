@@ -155,7 +155,7 @@ def test_a_frozen_encoder_stays_and_the_head_learns(workplace: Path, pretrained:
     [
         (["--training.freeze_encoder", "true"], "training.freeze_encoder: nothing to keep"),
         (["--detector", "meg2", "--resume_from", "PRE"], "sensors, the detector has 4760"),
-        (["--npho_scale", "7", "--resume_from", "PRE"], "normalization.npho_scale: the checkpoint was trained with 30"),
+        (["--npho_scale", "7", "--resume_from", "PRE"], "normalization.npho_scale: the checkpoint was trained with "),
         (["--model.encoder_dim", "64", "--resume_from", "PRE"], "the checkpoint has another network: backbone."),
     ],
 )
@@ -337,3 +337,14 @@ def test_validation_files_without_valid_sensors_are_an_error(
     with pytest.raises(SystemExit):
         pretrain.main(["pretrain.yaml", *SMALL, "--epochs", "1", "--val_path", "dark.root"])
     assert "no validation event has a valid sensor" in capsys.readouterr().err
+
+
+def test_fine_tuning_keeps_the_constants_of_the_checkpoint(workplace: Path, pretrained: Path) -> None:
+    before = weights(pretrained)
+    train.main(["angle.yaml", *FINE_TUNED, "--epochs", "1", "--run_name", "kept", "--resume_from", str(pretrained),
+                "--train_path", "data/val/*.root"])  # fmt: skip
+    after = weights("artifacts/kept/checkpoint_last.pth")
+    constants = [name for name in before if name.startswith("objective.model.backbone.normalizer.")]
+    assert len(constants) == 7
+    assert all(torch.equal(before[name], after[name]) for name in constants)
+    assert float(before["objective.model.backbone.normalizer.npho_scale"]) != 30.0

@@ -116,7 +116,7 @@ def test_constants_of_a_branch_are_not_given() -> None:
     """A run whose npho_scale was an option goes on with a file that names only the branch."""
     config = load_config("angle.yaml", {"data.npho_branch": "relative_npho"})
     assert config.normalization.npho_scale == 0.58
-    assert "normalization" not in config.model_dump(exclude_unset=True)
+    assert config.model_dump(exclude_unset=True)["normalization"] == {"constants": "auto"}
     again = TrainConfig(**config.model_dump(exclude_unset=True))
     assert again == config
     given = {"data.npho_branch": "relative_npho", "normalization.npho_scale": 7.0}

@@ -40,7 +40,9 @@ class ModelConfig(Settings):
     outer_fine_pool: tuple[int, int] = Field((3, 3), description="cells of the fine grid pooled into one [phi, z]")
     encoder_dim: int = Field(1024, ge=32, multiple_of=32, description="token dimension, 32 x width of the lattice stem")
     hex_dim: int = Field(96, ge=4, multiple_of=4, description="channels of the hexagonal faces")
-    stem_stride: int = Field(1, ge=1, le=4, description="nodes of a lattice to one of the first level, each way")
+    stem_stride: int = Field(
+        1, ge=1, le=4, description="nodes of a lattice to one of the first level, each way (fewer on small lattices)"
+    )
     depths: tuple[int, int] = Field((2, 3), description="ConvNeXt blocks before and after the downsampling")
     hex_depth: int = Field(4, ge=1, description="HexNeXt blocks")
     drop_path_rate: float = Field(0.0, ge=0, lt=1, description="drop path of the last block, growing from 0")

@@ -118,7 +118,12 @@ class HexLayout(Layout):
 
 
 def add_levels(spec: EncoderGraph, node: str, shape: Shape, stem_stride: int) -> tuple[str, ...]:
-    """Adds the two levels behind a lattice, with their windows; gives the names of all three."""
+    """Adds the two levels behind a lattice, with their windows; gives the names of all three.
+
+    The stride of the stem is smaller where it would leave too little for the next level.
+    """
+    while stem_stride > 1 and (min(shape) + 2 - STEM_KERNEL) // stem_stride + 1 < DOWN_KERNEL:
+        stem_stride -= 1
     spec.shapes[node] = shape
     levels = node, level_name(node, 1), level_name(node, 2)
     for source, target, relation, kernel, stride, padding in (

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
-from torch import nn
+from torch import Tensor, nn
 
 from xecgnn.detector import Detector
+from xecgnn.nn.config import NormalizationConfig
 from xecgnn.plugins import check_plugins
 from xecgnn.settings import ConfigError, flattened, overridden, validated
 from xecgnn.training.checkpoint import KEY, network_state, read_checkpoint
@@ -32,6 +34,8 @@ FREE = [
     "checkpoint.resume_from", "checkpoint.init_from", "checkpoint.artifacts_dir", "logging", "evaluation",
     "save_predictions",
 ]  # fmt: skip
+INPUTS = ("normalizer", "moments")  # whose constants belong to the weights behind them
+DEFAULT_SCHEME = NormalizationConfig().npho_scheme
 BACKBONE = "backbone"  # what every network has: face encoders and Transformer
 
 
@@ -122,7 +126,8 @@ def check_detector(checkpoint: dict[str, Any], detector: Detector) -> None:
 def load_weights(model: nn.Module, checkpoint: dict[str, Any], config: dict[str, Any] | None = None) -> None:
     """Copy the (averaged) weights that fit in name and shape, and say in one line what was loaded and what not.
 
-    Parameters only: target scaling stays that of this run. Bare weights may be those of a network or of its backbone.
+    Parameters, and the constants of the readings that they belong to; target scaling stays that of this run. Bare
+    weights may be those of a network or of its backbone.
 
     Args:
         model: with a `backbone`.
@@ -133,8 +138,6 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], config: dict[str,
         ValueError: nothing fits; a backbone of another size; another normalisation.
     """
     run = checkpoint.get(KEY)
-    if run and config:
-        _check_normalization(run["config"]["normalization"], config["normalization"])
     source = network_state(checkpoint.get("state_dict", checkpoint))
     target = dict(model.named_parameters(remove_duplicate=False))
     if not target.keys() & source.keys():  # those of a backbone alone
@@ -146,7 +149,11 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], config: dict[str,
         if name.split(".")[0] == BACKBONE:
             found, wanted = tuple(source[name].shape), tuple(target[name].shape)
             raise ValueError(f"the checkpoint has another network: {name} is {found} there and {wanted} here")
-    model.load_state_dict(fitting, strict=False)
+    if run and config:
+        _check_normalization(run["config"]["normalization"], source, config["normalization"])
+    buffers = {name: values for name, values in model.named_buffers() if {*INPUTS} & {*name.split(".")}}
+    constants = {k: v for k, v in source.items() if k in buffers and buffers[k].shape == v.shape}
+    model.load_state_dict(fitting | constants, strict=False)
     unused = {name for name in source if name not in fitting} - dict(model.named_buffers()).keys()
     log.info(
         "From %s: loaded %s; fresh: %s; not used: %s.",
@@ -165,8 +172,12 @@ def _parts(names: Iterable[str]) -> str:
     return ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "") or "nothing"
 
 
-def _check_normalization(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """An encoder understands only numbers that are scaled as those it was trained on."""
-    for name, value in now.items():
-        if before[name] != value:
-            raise ValueError(f"normalization.{name}: the checkpoint was trained with {before[name]!r}, found {value!r}")
+def _check_normalization(before: Mapping[str, Any], source: Mapping[str, Tensor], now: Mapping[str, Any]) -> None:
+    """An encoder understands only numbers scaled as those it was trained on: what this run gives must agree."""
+    found = {name.split(".")[-1]: float(values) for name, values in source.items() if ".normalizer." in f".{name}"}
+    schemes = (settings.get("npho_scheme", DEFAULT_SCHEME) for settings in (before, now))
+    pairs: dict[str, tuple[Any, Any]] = {"npho_scheme": tuple(schemes)}
+    pairs |= {name: (found[name], math.inf if now[name] is None else now[name]) for name in found.keys() & now.keys()}
+    for name, (trained, value) in pairs.items():
+        if trained != value and not (isinstance(value, float) and math.isclose(trained, value, rel_tol=1e-6)):
+            raise ValueError(f"normalization.{name}: the checkpoint was trained with {trained!r}, found {value!r}")
