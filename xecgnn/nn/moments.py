@@ -12,7 +12,8 @@ from xecgnn.nn.spot import Spot
 __all__ = ["FaceMoments"]
 
 POWERS = (1, 2)  # of npho in the weights: all light, and the bright part of it
-RINGS = (3, 6, 12, 24)  # radii around the spot on its face, in distances between neighbours
+REACHES = (1, 2, 4, 8)  # widths of the Gaussian weights around the center of the spot, in distances between neighbours
+SHIFT, SHIFTS = 2, 3  # width of the weights that find this center, and how often they move to the mean of their light
 SMALL = 1e-14  # a weight that counts as none
 MIN_SPREAD, MAX_SKEW = 0.1, 5.0  # cm; light on few sensors has larger ones
 BOUND = 6.0  # largest size of a scaled moment: a face without light must not drown the others
@@ -23,7 +24,8 @@ class FaceMoments(nn.Module):
 
     These are the logarithm of the sum of weights, and along the axes of the spot's frame mean (from the spot, cm),
     spread (cm), correlations and skewness. Weights are the shares of the light, and their squares; on the face of the
-    spot also the shares within four radii. All are scaled to zero mean and unit spread over the sample given to `fit`.
+    spot also the shares times Gaussians of four widths. These are centered where the light is, by mean shift from the
+    spot, and not at a sensor. All moments are scaled to zero mean and unit spread over the sample given to `fit`.
 
     Args:
         detector: positions of the sensors (cm); the spot is on its first face.
@@ -31,7 +33,7 @@ class FaceMoments(nn.Module):
 
     mean: Tensor  # (M,)
     std: Tensor  # (M,)
-    radii: Tensor  # (R, 1) cm
+    reach: Tensor  # (R, 1) cm
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
@@ -40,15 +42,15 @@ class FaceMoments(nn.Module):
             position = torch.as_tensor(detector.position[face.sensor_ids], dtype=torch.float32)
             self.register_buffer(f"position_{name}", position.t().contiguous(), persistent=False)  # [3, N]
         first = detector.position[detector.faces[self.names[0]].sensor_ids]
-        pitch = float(np.linalg.norm(first[1] - first[0]))
-        self.register_buffer("radii", pitch * torch.tensor(RINGS).unsqueeze(1), persistent=False)
+        self.pitch = float(np.linalg.norm(first[1] - first[0]))
+        self.register_buffer("reach", self.pitch * torch.tensor(REACHES).unsqueeze(1), persistent=False)
         self.register_buffer("mean", torch.zeros(self.num_outputs))
         self.register_buffer("std", torch.ones(self.num_outputs))
 
     @property
     def num_outputs(self) -> int:
         """M."""
-        return 4 + 13 * (len(self.names) * len(POWERS) + len(RINGS))
+        return 4 + 13 * (len(self.names) * len(POWERS) + len(REACHES))
 
     def fit(self, moments: Tensor) -> None:
         """Take the scale from unscaled moments (E, M), as `raw` gives them."""
@@ -71,14 +73,26 @@ class FaceMoments(nn.Module):
                 seen = spot.frame @ (getattr(self, f"position_{name}") - spot.position.unsqueeze(2))  # [B, 3, N]
                 weights = torch.stack([share**power for power in POWERS], 1)  # [B, W, N]
                 if name == self.names[0]:
-                    near = seen.square().sum(1, keepdim=True) < self.radii.square()  # [B, R, N]
-                    weights = torch.cat([weights, torch.where(near, share.unsqueeze(1), 0)], 1)
-                    origin = torch.zeros_like(seen[..., :1])
+                    origin = self._center(seen, share)
+                    weights = torch.cat([weights, gaussian(seen - origin, self.reach) * share.unsqueeze(1)], 1)
                 else:  # far from the spot: differences of large squares and cubes would lose their digits
                     scale = share.sum(1).clamp(min=SMALL).view(-1, 1, 1)
                     origin = (seen * share.unsqueeze(1)).sum(2, keepdim=True) / scale
                 parts.append(moments(seen - origin, weights, origin).flatten(1))
             return torch.cat(parts, 1)
+
+    def _center(self, seen: Tensor, share: Tensor) -> Tensor:
+        """Where the light near the spot is (B, 3, 1), of sensors at `seen` (B, 3, N) with light (B, N)."""
+        center = torch.zeros_like(seen[..., :1])
+        for _ in range(SHIFTS):
+            weight = gaussian(seen - center, SHIFT * self.pitch) * share.unsqueeze(1)
+            center = (seen * weight).sum(2, keepdim=True) / weight.sum(2, keepdim=True).clamp(min=SMALL)
+        return center
+
+
+def gaussian(x: Tensor, width: Tensor | float) -> Tensor:
+    """exp(-r^2 / 2 width^2) at points x (B, 3, N), (B, 1, N); for widths (R, 1) (B, R, N)."""
+    return torch.exp(x.square().sum(1, keepdim=True) / (-2 * width**2))
 
 
 def moments(x: Tensor, weights: Tensor, origin: Tensor) -> Tensor:
