@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations_with_replacement, product
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,9 @@ REACHES = (1, 2, 4, 8)  # widths of the Gaussian weights around the center of th
 SHIFT, SHIFTS = 2, 3  # width of the weights that find this center, and how often they move to the mean of their light
 SMALL = 1e-14  # a weight that counts as none
 MIN_SPREAD, MAX_SKEW = 0.1, 5.0  # cm; light on few sensors has larger ones
+# Products of up to three coordinates, each once: 1, x, y, z, xx, xy, ..., zzz; and the place of each entry of a tensor.
+MONOMIALS = [axes for degree in range(4) for axes in combinations_with_replacement(range(3), degree)]
+ORDERED = [MONOMIALS.index(tuple(sorted(axes))) for degree in range(4) for axes in product(range(3), repeat=degree)]
 BOUND = 6.0  # largest size of a scaled moment: a face without light must not drown the others
 
 
@@ -33,17 +38,15 @@ class FaceMoments(nn.Module):
 
     mean: Tensor  # (M,)
     std: Tensor  # (M,)
-    reach: Tensor  # (R, 1) cm
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.names = tuple(detector.faces)
         for name, face in detector.faces.items():
-            position = torch.as_tensor(detector.position[face.sensor_ids], dtype=torch.float32)
-            self.register_buffer(f"position_{name}", position.t().contiguous(), persistent=False)  # [3, N]
+            position = torch.as_tensor(detector.position[face.sensor_ids])
+            self.register_buffer(f"powers_{name}", powers(position), persistent=False)  # [N, 20]
         first = detector.position[detector.faces[self.names[0]].sensor_ids]
         self.pitch = float(np.linalg.norm(first[1] - first[0]))
-        self.register_buffer("reach", self.pitch * torch.tensor(REACHES).unsqueeze(1), persistent=False)
         self.register_buffer("mean", torch.zeros(self.num_outputs))
         self.register_buffer("std", torch.ones(self.num_outputs))
 
@@ -70,49 +73,60 @@ class FaceMoments(nn.Module):
             parts = [total.clamp(min=1).log(), spot.position]
             for name, values in light.items():
                 share = values / total.clamp(min=1)
-                seen = spot.frame @ (getattr(self, f"position_{name}") - spot.position.unsqueeze(2))  # [B, 3, N]
-                weights = torch.stack([share**power for power in POWERS], 1)  # [B, W, N]
+                weights = [share**power for power in POWERS]
                 if name == self.names[0]:
-                    origin = self._center(seen, share)
-                    weights = torch.cat([weights, gaussian(seen - origin, self.reach) * share.unsqueeze(1)], 1)
-                else:  # far from the spot: differences of large squares and cubes would lose their digits
-                    scale = share.sum(1).clamp(min=SMALL).view(-1, 1, 1)
-                    origin = (seen * share.unsqueeze(1)).sum(2, keepdim=True) / scale
-                parts.append(moments(seen - origin, weights, origin).flatten(1))
+                    weights += self._near(share, spot)
+                sums = torch.stack(weights, 1).double() @ self._powers(name)  # [B, W, 20]
+                parts.append(moments(sums, spot).flatten(1).to(share.dtype))
             return torch.cat(parts, 1)
 
-    def _center(self, seen: Tensor, share: Tensor) -> Tensor:
-        """Where the light near the spot is (B, 3, 1), of sensors at `seen` (B, 3, N) with light (B, N)."""
-        center = torch.zeros_like(seen[..., :1])
+    def _near(self, share: Tensor, spot: Spot) -> list[Tensor]:
+        """Shares of the light (B, N) times Gaussians of all widths around the center of the light near the spot."""
+        position = self._powers(self.names[0])[:, 1:4]  # [N, 3]
+        center = spot.position.to(position.dtype)
         for _ in range(SHIFTS):
-            weight = gaussian(seen - center, SHIFT * self.pitch) * share.unsqueeze(1)
-            center = (seen * weight).sum(2, keepdim=True) / weight.sum(2, keepdim=True).clamp(min=SMALL)
-        return center
+            weight = (share * gaussian(center, position, SHIFT * self.pitch)).to(position.dtype)
+            center = weight @ position / weight.sum(1, keepdim=True).clamp(min=SMALL)
+        return [share * gaussian(center, position, reach * self.pitch) for reach in REACHES]
+
+    def _powers(self, name: str) -> Tensor:
+        buffer: Tensor = getattr(self, f"powers_{name}")
+        return buffer
 
 
-def gaussian(x: Tensor, width: Tensor | float) -> Tensor:
-    """exp(-r^2 / 2 width^2) at points x (B, 3, N), (B, 1, N); for widths (R, 1) (B, R, N)."""
-    return torch.exp(x.square().sum(1, keepdim=True) / (-2 * width**2))
+def gaussian(center: Tensor, position: Tensor, width: float) -> Tensor:
+    """exp(-r^2 / 2 width^2), (B, N) of single precision, at distances r of positions (N, 3) from centers (B, 3)."""
+    squared = center.square().sum(1, keepdim=True) - 2 * center @ position.t() + position.square().sum(1)
+    return torch.exp((squared.float() / (-2 * width**2)).clamp(min=-50))  # smaller numbers are subnormal, and slow
 
 
-def moments(x: Tensor, weights: Tensor, origin: Tensor) -> Tensor:
-    """Of points x (B, 3, N), which are measured from `origin` (B, 3, 1), with weights (B, W, N).
+def outer(a: Tensor, b: Tensor) -> Tensor:
+    """Products (..., n * m) of the columns of (..., n) with those of (..., m)."""
+    return (a.unsqueeze(-1) * b.unsqueeze(-2)).flatten(-2)
+
+
+def powers(x: Tensor) -> Tensor:
+    """The products of up to three coordinates of points (N, 3), in the order of `MONOMIALS`: (N, 20)."""
+    return torch.stack([x[:, list(axes)].prod(1) for axes in MONOMIALS], 1)
+
+
+def moments(sums: Tensor, spot: Spot) -> Tensor:
+    """Of sums (B, W, 20) of weights times `powers`: these turn into any frame without another look at the points.
+
+    In double precision: differences of squares and cubes of a meter lose the digits of a single.
 
     Returns:
-        (B, W, 13), see `FaceMoments`; means are the origin, and spreads smallest, where all weights are zero.
+        (B, W, 13), see `FaceMoments`; means are zero, and spreads smallest, where all weights are zero.
     """
-    square = x * x
-    columns = torch.cat([x, square, pairs(x, 1), square * x], 1)
-    total = weights.sum(2, keepdim=True)
-    mean, square, product, cube = ((weights / total.clamp(min=SMALL)) @ columns.transpose(1, 2)).split(3, 2)
+    frame, origin = spot.frame.to(sums.dtype), spot.position.to(sums.dtype).unsqueeze(1)  # [B, 3, 3], [B, 1, 3]
+    total = sums[..., :1]
+    one, x, xx, xxx = (sums[..., ORDERED] / total.clamp(min=SMALL)).split([1, 3, 9, 27], 2)
+    mean, square = x @ frame.mT, xx @ outer(frame, frame).mT
     spread = (square - mean.square()).clamp(min=MIN_SPREAD**2).sqrt()
-    correlation = (product - pairs(mean, 2)) / pairs(spread, 2)
+    first, second = [0, 0, 1], [1, 2, 2]  # the three pairs of axes
+    mixed = xx @ outer(frame[:, first], frame[:, second]).mT
+    correlation = (mixed - mean[..., first] * mean[..., second]) / (spread[..., first] * spread[..., second])
+    cube = xxx @ outer(outer(frame, frame), frame).mT
     skew = (cube - 3 * mean * square + 2 * mean**3) / spread**3
     bounded = correlation.clamp(-1, 1), skew.clamp(-MAX_SKEW, MAX_SKEW)
-    return torch.cat([total.clamp(min=SMALL).log(), mean + origin.transpose(1, 2), spread, *bounded], 2)
-
-
-def pairs(values: Tensor, dim: int) -> Tensor:
-    """Products of the first with the second, first with the third, second with the third of three axes."""
-    first, second, third = values.unbind(dim)
-    return torch.stack([first * second, first * third, second * third], dim)
+    return torch.cat([total.clamp(min=SMALL).log(), mean - one * origin @ frame.mT, spread, *bounded], 2)
