@@ -38,6 +38,9 @@ class FaceMoments(nn.Module):
 
     mean: Tensor  # (M,)
     std: Tensor  # (M,)
+    ordered: Tensor  # (40,)
+    first: Tensor  # (3,) the pairs of different axes
+    second: Tensor  # (3,)
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
@@ -47,6 +50,8 @@ class FaceMoments(nn.Module):
             self.register_buffer(f"powers_{name}", powers(position), persistent=False)  # [N, 20]
         first = detector.position[detector.faces[self.names[0]].sensor_ids]
         self.pitch = float(np.linalg.norm(first[1] - first[0]))
+        for index, values in {"ordered": ORDERED, "first": (0, 0, 1), "second": (1, 2, 2)}.items():
+            self.register_buffer(index, torch.tensor(values), persistent=False)
         self.register_buffer("mean", torch.zeros(self.num_outputs))
         self.register_buffer("std", torch.ones(self.num_outputs))
 
@@ -77,8 +82,32 @@ class FaceMoments(nn.Module):
                 if name == self.names[0]:
                     weights += self._near(share, spot)
                 sums = torch.stack(weights, 1).double() @ self._powers(name)  # [B, W, 20]
-                parts.append(moments(sums, spot).flatten(1).to(share.dtype))
+                parts.append(self._moments(sums, spot).flatten(1).to(share.dtype))
             return torch.cat(parts, 1)
+
+    def _moments(self, sums: Tensor, spot: Spot) -> Tensor:
+        """Of sums (B, W, 20) of weights times `powers`: these turn into any frame without another look at the points.
+
+        In double precision: differences of squares and cubes of a meter lose the digits of a single.
+
+        Returns:
+            (B, W, 13), see the class; means are zero, and spreads smallest, where all weights are zero.
+        """
+        frame, origin = spot.frame.to(sums.dtype), spot.position.to(sums.dtype).unsqueeze(1)  # [B, 3, 3], [B, 1, 3]
+        total = sums[..., :1]
+        one, x, xx, xxx = (sums.index_select(2, self.ordered) / total.clamp(min=SMALL)).split([1, 3, 9, 27], 2)
+        mean, square = x @ frame.mT, xx @ outer(frame, frame).mT
+        spread = (square - mean.square()).clamp(min=MIN_SPREAD**2).sqrt()
+        mixed = xx @ outer(frame.index_select(1, self.first), frame.index_select(1, self.second)).mT
+        correlation = (mixed - self._pairs(mean)) / self._pairs(spread)
+        cube = xxx @ outer(outer(frame, frame), frame).mT
+        skew = (cube - 3 * mean * square + 2 * mean**3) / spread**3
+        bounded = correlation.clamp(-1, 1), skew.clamp(-MAX_SKEW, MAX_SKEW)
+        return torch.cat([total.clamp(min=SMALL).log(), mean - one * origin @ frame.mT, spread, *bounded], 2)
+
+    def _pairs(self, values: Tensor) -> Tensor:
+        """Products (B, W, 3) of values (B, W, 3) along different axes."""
+        return values.index_select(2, self.first) * values.index_select(2, self.second)
 
     def _near(self, share: Tensor, spot: Spot) -> list[Tensor]:
         """Shares of the light (B, N) times Gaussians of all widths around the center of the light near the spot."""
@@ -91,7 +120,7 @@ class FaceMoments(nn.Module):
 
     def _powers(self, name: str) -> Tensor:
         buffer: Tensor = getattr(self, f"powers_{name}")
-        return buffer
+        return buffer.double()  # also where the module has been cast
 
 
 def gaussian(center: Tensor, position: Tensor, width: float) -> Tensor:
@@ -108,25 +137,3 @@ def outer(a: Tensor, b: Tensor) -> Tensor:
 def powers(x: Tensor) -> Tensor:
     """The products of up to three coordinates of points (N, 3), in the order of `MONOMIALS`: (N, 20)."""
     return torch.stack([x[:, list(axes)].prod(1) for axes in MONOMIALS], 1)
-
-
-def moments(sums: Tensor, spot: Spot) -> Tensor:
-    """Of sums (B, W, 20) of weights times `powers`: these turn into any frame without another look at the points.
-
-    In double precision: differences of squares and cubes of a meter lose the digits of a single.
-
-    Returns:
-        (B, W, 13), see `FaceMoments`; means are zero, and spreads smallest, where all weights are zero.
-    """
-    frame, origin = spot.frame.to(sums.dtype), spot.position.to(sums.dtype).unsqueeze(1)  # [B, 3, 3], [B, 1, 3]
-    total = sums[..., :1]
-    one, x, xx, xxx = (sums[..., ORDERED] / total.clamp(min=SMALL)).split([1, 3, 9, 27], 2)
-    mean, square = x @ frame.mT, xx @ outer(frame, frame).mT
-    spread = (square - mean.square()).clamp(min=MIN_SPREAD**2).sqrt()
-    first, second = [0, 0, 1], [1, 2, 2]  # the three pairs of axes
-    mixed = xx @ outer(frame[:, first], frame[:, second]).mT
-    correlation = (mixed - mean[..., first] * mean[..., second]) / (spread[..., first] * spread[..., second])
-    cube = xxx @ outer(outer(frame, frame), frame).mT
-    skew = (cube - 3 * mean * square + 2 * mean**3) / spread**3
-    bounded = correlation.clamp(-1, 1), skew.clamp(-MAX_SKEW, MAX_SKEW)
-    return torch.cat([total.clamp(min=SMALL).log(), mean - one * origin @ frame.mT, spread, *bounded], 2)
