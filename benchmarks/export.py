@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
-from model import timed
 
+from model import timed
 from xecgnn import build_model
 from xecgnn.data import Readings
 from xecgnn.export.metadata import describe

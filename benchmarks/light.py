@@ -14,9 +14,9 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from ray_trace import Landings, trace_photons
 from scipy.spatial import cKDTree
 
+from ray_trace import Landings, trace_photons
 from xecgnn.detector import Detector, load_detector
 from xecgnn.simulation import Constants
 from xecgnn.simulation.light import LightModel
