@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from studies import demo, pretraining
+from studies import choices, demo, long, mirror, multitask, pretraining
 from studies.study import Study
 
-STUDIES: dict[str, Study] = {study.name: study for study in (demo.STUDY, pretraining.STUDY)}
+STUDIES: dict[str, Study] = {
+    module.STUDY.name: module.STUDY for module in (demo, choices, multitask, mirror, pretraining, long)
+}

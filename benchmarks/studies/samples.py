@@ -10,7 +10,7 @@ from typing import Any
 from xecgnn.data.events import Events
 from xecgnn.simulation import Constants, SimulationConfig, write_simulation
 
-__all__ = ["JUDGE", "LONG", "TEST", "TRAIN", "VALIDATION", "Sample"]
+__all__ = ["FINAL", "JUDGE", "LONG", "TEST", "TRAIN", "VALIDATION", "Sample"]
 
 log = logging.getLogger("evidence")
 
@@ -45,6 +45,7 @@ class Sample:
         return path
 
 
-# Those of bin/demo, and for more: 200 000 events, and as many as it takes to judge what comes of them.
+# Those of bin/demo, and for more: 400 000 events, and enough to validate and to test what comes of them.
 TRAIN, VALIDATION, TEST = Sample("train", 16000, 1), Sample("val", 2000, 2), Sample("test", 2000, 3)
-JUDGE, LONG = Sample("judge", 16000, 98), [Sample(f"big_{seed}", 50000, seed) for seed in range(101, 105)]
+JUDGE, LONG = Sample("judge", 16000, 98), [Sample(f"big_{seed}", 50000, seed) for seed in range(101, 109)]
+FINAL = Sample("final", 16000, 97)

@@ -12,7 +12,7 @@ from xecgnn.table import number
 
 __all__ = ["NOT_MEASURED", "PAGES", "cell", "filled", "markers"]
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "README.md"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(<!-- evidence: (?P<name>[^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 NOT_MEASURED = "Not measured yet."
 

@@ -98,9 +98,13 @@ class Training:
         log.info("  %s %s", "continuing" if last.is_file() else "training in", folder)
         return (train if self.cls is TrainConfig else reconstruct)(self.config(places))
 
-    def last(self, folders: Folders) -> Any:
+    def last(self, folders: Folders, checkpoint: str = LAST) -> Any:
         """The network after the last step, trained where that is still to be done."""
-        return load_model(self.run(folders) / f"{LAST}.pth", kind=kind_of(self.config()))
+        return load_model(self.run(folders) / f"{checkpoint}.pth", kind=kind_of(self.config()))
+
+    def best(self, folders: Folders) -> Any:
+        """The network of the epoch that was best on the validation events."""
+        return self.last(folders, BEST)
 
     def untrained(self, folders: Folders) -> Any:
         """The network before the first step, with the constants of its readings."""
