@@ -14,7 +14,7 @@ from xecgnn.detector import Detector
 from xecgnn.directions import direction_to_angles
 from xecgnn.simulation.config import Sample
 from xecgnn.simulation.constants import Constants
-from xecgnn.simulation.shower import Interactions, Showers, draw_showers, represent
+from xecgnn.simulation.shower import Interactions, Showers, deposit_direction, draw_showers, represent
 from xecgnn.simulation.source import EnergyRange, Photons, draw_photons
 from xecgnn.simulation.volume import XenonVolume
 
@@ -67,6 +67,7 @@ class PhotonBlocks:
     sample: Sample
     energy: Sequence[EnergyRange] | None
     pileup: bool
+    limits: bool
 
     def __call__(self, index: int) -> Block:
         rng = generator(self.seed, index, Stream.PHOTONS)
@@ -78,6 +79,8 @@ class PhotonBlocks:
         showers = represent(rng, steps, len(photons), self.volume, self.constants)
         truth = self._truth(photons, interactions, showers)
         truth |= {"run": np.full(BLOCK_EVENTS, self.seed), "event": index * BLOCK_EVENTS + np.arange(BLOCK_EVENTS)}
+        if self.limits:
+            truth |= {"deposits_emiVec": deposit_direction(steps, interactions.position, self.volume)}
         return Block(index, 0, photons.event, showers, truth)
 
     def _truth(self, photons: Photons, first: Interactions, showers: Showers) -> dict[str, NDArray[Any]]:

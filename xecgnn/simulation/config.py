@@ -37,6 +37,9 @@ class SimulationConfig(Settings):
     dead_channels: Path | None = Field(None, description="text file with the ids of dead sensors, # for comments")
     compression: CompressionName = Field("zstd", description="zstd, lz4 (fastest to read), zlib or none")
     all_branches: bool = Field(False, description="also write relative_npho and time")
+    limits: bool = Field(
+        False, description="also write what could be reached at all (docs/limits.md): 3 to 5 times slower"
+    )
     output: Path = Field(Path("simulated.root"), description="ROOT file to write")
     overwrite: bool = Field(False, description="replace an output file that exists")
 
@@ -58,6 +61,8 @@ class SimulationConfig(Settings):
         given = {"sample", "energy", "events", "pileup"} & self.model_fields_set
         if self.deposits is not None and given:
             raise ValueError(f"deposits come with their photons: --deposits excludes --{sorted(given)[0]}")
+        if self.limits and self.pileup:
+            raise ValueError("limits are for events of one photon: --limits excludes --pileup")
         return self
 
     @property

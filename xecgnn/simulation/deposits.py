@@ -14,7 +14,7 @@ from xecgnn.directions import angles_to_direction, direction_to_angles
 from xecgnn.names import SCHEMA
 from xecgnn.simulation.block import BLOCK_EVENTS, MEV, Block, Stream, generator
 from xecgnn.simulation.constants import Constants
-from xecgnn.simulation.shower import Steps, represent
+from xecgnn.simulation.shower import Steps, deposit_direction, represent
 from xecgnn.simulation.volume import XenonVolume
 
 __all__ = ["DEPOSITS", "PHOTONS", "DepositFile"]
@@ -46,12 +46,19 @@ class DepositFile:
     """
 
     def __init__(
-        self, path: str | Path, detector: Detector, volume: XenonVolume, constants: Constants, seed: int
+        self,
+        path: str | Path,
+        detector: Detector,
+        volume: XenonVolume,
+        constants: Constants,
+        seed: int,
+        limits: bool = False,
     ) -> None:
         self._path = Path(path)
         if not self._path.is_file():
             raise FileNotFoundError(f"no file of deposits {str(path)!r}")
         self._detector, self._volume, self._constants, self._seed = detector, volume, constants, seed
+        self._limits = limits
         self._empty: list[int] = []
         self._energy = np.zeros(2)  # MeV: all, outside the xenon
 
@@ -116,6 +123,9 @@ class DepositFile:
         showers = represent(rng, steps, len(event), self._volume, self._constants)
         self._check(event, np.bincount(steps.photon, steps.energy, len(event)), showers.deposited, truth["energyTruth"])
         truth |= {"edepTruth": showers.deposited * MEV, "centroidTruth": showers.centroid}
+        if self._limits:
+            points = np.asarray(truth["xyzTruth"], dtype=float)
+            truth |= {"deposits_emiVec": deposit_direction(steps, points, self._volume)}
         return Block(index, 0, np.arange(len(event)), showers, truth)
 
     def _steps(self, event: Ints) -> Steps:

@@ -17,6 +17,7 @@ from xecgnn.names import INVALID_VALUE, NPHO, RELATIVE_NPHO, RELATIVE_TIME, TIME
 from xecgnn.simulation.block import NS, Block, Stream, generator
 from xecgnn.simulation.constants import Constants
 from xecgnn.simulation.light import LightModel
+from xecgnn.simulation.limits import LightLimits
 from xecgnn.simulation.readout import Readings, Readout
 from xecgnn.simulation.volume import XenonVolume
 from xecgnn.workers import end_with_user, in_order
@@ -37,10 +38,12 @@ class Response:
         seed: int,
         dead: Bools,
         all_branches: bool,
+        limits: bool,
     ) -> None:
         self._seed, self._all_branches = seed, all_branches
         self._light = LightModel(detector, volume, constants)
         self._readout = Readout(detector, dead, constants)
+        self._limits = LightLimits(detector, volume, self._light, dead, constants) if limits else None
 
     def __call__(self, piece: Block) -> dict[str, np.ndarray]:
         """Readings and truth of the events of a piece of a block: columns by branch."""
@@ -48,7 +51,8 @@ class Response:
         rng = generator(self._seed, piece.number, Stream.READINGS, piece.first)
         readings = self._readout(rng, light, arrival, piece.event, piece.size)
         truth = piece.truth | {"timeTruth": piece.truth["timeTruth"] - readings.earliest * NS}
-        return _branches(readings, self._all_branches) | truth
+        limits = self._limits(piece.showers, light, arrival) if self._limits else {}
+        return _branches(readings, self._all_branches) | truth | limits
 
 
 def respond(

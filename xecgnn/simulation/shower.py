@@ -15,7 +15,9 @@ from xecgnn.simulation.source import Photons
 from xecgnn.simulation.volume import XenonVolume
 from xecgnn.simulation.xenon import mean_free_path
 
-__all__ = ["Interactions", "Showers", "Steps", "draw_showers", "represent"]
+__all__ = ["Interactions", "Showers", "Steps", "deposit_direction", "draw_showers", "represent"]
+
+_NEAR = 2.0  # cm
 
 
 class Interactions(NamedTuple):
@@ -68,6 +70,19 @@ def draw_showers(rng: np.random.Generator, photons: Photons, volume: XenonVolume
         time=interactions.time[deposits.event] + deposits.path / SPEED_OF_LIGHT,
     )
     return interactions, steps
+
+
+def deposit_direction(steps: Steps, first: Floats, volume: XenonVolume) -> Floats:
+    """Unit vectors (P, 3) from first interactions (P, 3) to the mean of the steps in the xenon.
+
+    Their weights are energy x exp(-r / 2 cm), r from the first interaction: what is far has forgotten where the photon
+    came from. NaN without a step.
+    """
+    offset = steps.position - first[steps.photon]
+    weight = steps.energy * np.exp(-np.linalg.norm(offset, axis=1) / _NEAR) * (volume.depth(steps.position) > 0)
+    total = np.stack([np.bincount(steps.photon, weight * axis, len(first)) for axis in offset.T], axis=1)
+    with np.errstate(invalid="ignore"):
+        return total / np.linalg.norm(total, axis=1, keepdims=True)
 
 
 def represent(

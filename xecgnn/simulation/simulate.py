@@ -33,6 +33,7 @@ class Options(TypedDict, total=False):
         pileup: 0 to 4 photons per event instead of one.
         dead: ids of sensors without readings.
         all_branches: also `relative_npho` and `time`.
+        limits: also what could be reached at all (columns `limit_...` and `deposits_...`), for events of one photon.
         constants: the physics.
     """
 
@@ -42,6 +43,7 @@ class Options(TypedDict, total=False):
     pileup: bool
     dead: Iterable[int] | None
     all_branches: bool
+    limits: bool
     constants: Constants
 
 
@@ -64,6 +66,8 @@ def simulate_blocks(
     """
     if num_events < 1:
         raise ValueError(f"number of events must be positive, found {num_events}")
+    if options.get("limits") and options.get("pileup"):
+        raise ValueError("limits are for events of one photon: not with pileup")
     volume, response = _response(detector, options)
     photons = PhotonBlocks(
         detector,
@@ -73,6 +77,7 @@ def simulate_blocks(
         options.get("sample", "uniform"),
         _in_mev(options.get("energy")),
         options.get("pileup", False),
+        options.get("limits", False),
     )
     num_blocks = (num_events + BLOCK_EVENTS - 1) // BLOCK_EVENTS
     with closing(respond(photons, num_blocks, response, workers)) as pieces:
@@ -88,12 +93,12 @@ def simulate_deposits(
 ) -> Iterator[Events]:
     """Light and readout of the deposits in a file (`DepositFile`), event by event in its order, in small pieces.
 
-    Of the options, `seed`, `dead`, `all_branches` and `constants` have a meaning here.
+    Of the options, `seed`, `dead`, `all_branches`, `limits` and `constants` have a meaning here.
     """
     volume, response = _response(detector, options)
     constants, seed = options.get("constants", Constants()), options.get("seed", 0)
     with (
-        DepositFile(path, detector, volume, constants, seed) as deposits,
+        DepositFile(path, detector, volume, constants, seed, options.get("limits", False)) as deposits,
         closing(respond(deposits, deposits.num_blocks, response, workers, make_here=True)) as pieces,
     ):
         yield from pieces
@@ -104,8 +109,8 @@ def _response(detector: Detector, options: Options) -> tuple[XenonVolume, Respon
     if not 0 <= seed <= MAX_SEED:
         raise ValueError(f"seed must be 0 to {MAX_SEED}, found {seed}")
     volume, dead = XenonVolume(detector), dead_mask(detector, options.get("dead"))
-    constants, all_branches = options.get("constants", Constants()), options.get("all_branches", False)
-    return volume, Response(detector, volume, constants, seed, dead, all_branches)
+    constants, branches = options.get("constants", Constants()), options.get("all_branches", False)
+    return volume, Response(detector, volume, constants, seed, dead, branches, options.get("limits", False))
 
 
 def _in_mev(energy: Sequence[float | tuple[float, float]] | None) -> list[EnergyRange] | None:

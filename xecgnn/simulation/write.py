@@ -22,6 +22,7 @@ __all__ = ["write_simulation"]
 logger = logging.getLogger(__name__)
 
 PROCESS_EVENTS = 1000  # from so many events on, all cores work
+LIMIT_TIME = 1.3e-6  # s of a core for the limits, per event and sensor (meg2: 6 ms per event)
 
 
 def write_simulation(config: SimulationConfig, progress: bool = True) -> Path:
@@ -40,6 +41,7 @@ def write_simulation(config: SimulationConfig, progress: bool = True) -> Path:
         seed=config.seed,
         dead=read_dead_channels(config.dead_channels, detector.num_sensors) if config.dead_channels else None,
         all_branches=config.all_branches,
+        limits=config.limits,
     )
     if config.deposits is not None:
         blocks, total = simulate_deposits(config.deposits, detector, workers=workers, **options), None
@@ -48,6 +50,10 @@ def write_simulation(config: SimulationConfig, progress: bool = True) -> Path:
         options |= Options(sample=config.sample, energy=config.energies, pileup=config.pileup)
         blocks, total = simulate_blocks(detector, config.events, workers=workers, **options), config.events
         what = f"{config.sample} sample"
+    if config.limits:
+        each = LIMIT_TIME * detector.num_sensors
+        whole = "" if total is None else f", {total * each / workers:.0f} s for {total} on {workers} cores"
+        logger.info("limits take about %.1f ms more of a core per event%s", 1e3 * each, whole)
     with tqdm(total=total, unit="event", desc=config.output.name, disable=not progress) as bar:
 
         def shown() -> Iterator[Events]:
