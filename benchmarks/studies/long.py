@@ -23,6 +23,7 @@ from xecgnn.evaluation.measures import build_methods
 from xecgnn.evaluation.runs import EvaluatedRun
 from xecgnn.table import Table
 
+EPOCHS = 4
 FILES = {"train": LONG, "val": [VALIDATION], "test": [JUDGE]}
 BINS = {  # edges
     "energy [MeV]": (15, 25, 35, 45, 60),
@@ -32,7 +33,7 @@ BINS = {  # edges
 
 
 def training(seed: int) -> Training:
-    return Training("long", seed, "demo", {}, FILES)
+    return Training("long", seed, "demo", {"training.epochs": EPOCHS}, FILES)
 
 
 def jobs(seed: int) -> Iterator[Job]:

@@ -13,9 +13,9 @@ from xecgnn.nn.moments import FaceMoments
 from xecgnn.nn.spot import SpotFinder
 
 
-def light_at(detector: Detector, place: int, sigma: float) -> dict[str, torch.Tensor]:
-    """One event whose light falls off as a Gaussian around a sensor of the first face."""
-    center = detector.position[detector.faces["inner"].sensor_ids[place]]
+def light_at(detector: Detector, place: int, sigma: float, along: float = 0.0) -> dict[str, torch.Tensor]:
+    """One event whose light falls off as a Gaussian around a sensor of the first face, or `along` cm from it in z."""
+    center = detector.position[detector.faces["inner"].sensor_ids[place]] + [0, 0, along]
     return {
         name: torch.tensor(
             1000 * np.exp(-((detector.position[face.sensor_ids] - center) ** 2).sum(1) / (2 * sigma**2))
@@ -67,19 +67,26 @@ def test_face_that_is_no_lattice_is_refused(meg2: Detector) -> None:
 
 
 def test_moments_agree_with_plain_sums(meg2: Detector) -> None:
-    light = light_at(meg2, 50 * 44 + 10, 6.0)
+    light = light_at(meg2, 50 * 44 + 10, 6.0, 0.6)
     spot = find(SpotFinder(meg2, 5), light["inner"])
     moments = FaceMoments(meg2)
     got = moments.raw(light, spot)[0].double().numpy()
     total = sum(float(values.sum()) for values in light.values())
     assert got[0] == pytest.approx(np.log(total), abs=1e-5)
     start = 4
-    distance = np.linalg.norm(meg2.position[:4092] - spot.position[0].numpy(), axis=1)
+    pitch = np.linalg.norm(meg2.position[1] - meg2.position[0])
+
+    def near(center: np.ndarray, width: float) -> np.ndarray:
+        return np.exp(-((meg2.position[:4092] - center) ** 2).sum(1) / (2 * (width * pitch) ** 2))
+
+    center = spot.position[0].numpy()
+    for _ in range(3):
+        center = np.average(meg2.position[:4092], axis=0, weights=light["inner"][0].numpy() * near(center, 2))
     for name, face in meg2.faces.items():
         share = light[name][0].double().numpy() / total
         weights = [share, share**2]
         if name == "inner":
-            weights += [np.where(distance < radius * 1.50977, share, 0) for radius in (3, 6, 12, 24)]
+            weights += [share * near(center, width) for width in (1, 2, 4, 8)]
         x = (meg2.position[face.sensor_ids] - spot.position[0].numpy()) @ spot.frame[0].numpy().T
         for weight in weights:
             if weight.sum() > 1e-10:

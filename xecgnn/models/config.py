@@ -17,6 +17,7 @@ class SpotConfig(Settings):
 
     window: int = Field(11, ge=0, description="side of the square of sensors, odd (0: nothing, as the seeds)")
     dim: int = Field(256, ge=1, description="width")
+    depth: int = Field(2, ge=0, description="residual layers behind window and moments")
     moments: bool = Field(True, description="also sums, mean positions and spreads of the light of all faces")
     frame: bool = Field(True, description="heads predict directions and places as seen from there")
 

@@ -19,6 +19,17 @@ from xecgnn.nn.spot import Spot
 __all__ = ["SpotEncoder"]
 
 
+class Residual(nn.Sequential):
+    """x + MLP of the normalised x, (B, D) -> (B, D)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = super().forward(x)
+        return x + out
+
+
 class SpotEncoder(nn.Module):
     """Window around the spot, moments of all faces -> features (B, D) of an event.
 
@@ -42,6 +53,7 @@ class SpotEncoder(nn.Module):
         width = config.dim + (self.moments.num_outputs if self.moments else 0)
         self.inner = nn.Sequential(nn.GELU(), nn.Linear(2 * config.dim, config.dim), nn.GELU())
         self.outer = nn.Sequential(nn.Linear(width, config.dim), nn.LayerNorm(config.dim), nn.GELU())
+        self.outer.extend(Residual(config.dim) for _ in range(config.depth))
 
     def forward(self, x: Tensor, normalizer: Normalizer, edges: Edges | None = None) -> tuple[Tensor, Spot]:
         """Features (B, D) of raw readings (B, S, 2), and the spot they belong to; without `edges` it runs dense."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations_with_replacement, product
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -12,9 +14,13 @@ from xecgnn.nn.spot import Spot
 __all__ = ["FaceMoments"]
 
 POWERS = (1, 2)  # of npho in the weights: all light, and the bright part of it
-RINGS = (3, 6, 12, 24)  # radii around the spot on its face, in distances between neighbours
+REACHES = (1, 2, 4, 8)  # widths of the Gaussian weights around the center of the spot, in distances between neighbours
+SHIFT, SHIFTS = 2, 3  # width of the weights that find this center, and how often they move to the mean of their light
 SMALL = 1e-14  # a weight that counts as none
 MIN_SPREAD, MAX_SKEW = 0.1, 5.0  # cm; light on few sensors has larger ones
+# Products of up to three coordinates, each once: 1, x, y, z, xx, xy, ..., zzz; and the place of each entry of a tensor.
+MONOMIALS = [axes for degree in range(4) for axes in combinations_with_replacement(range(3), degree)]
+ORDERED = [MONOMIALS.index(tuple(sorted(axes))) for degree in range(4) for axes in product(range(3), repeat=degree)]
 BOUND = 6.0  # largest size of a scaled moment: a face without light must not drown the others
 
 
@@ -23,7 +29,8 @@ class FaceMoments(nn.Module):
 
     These are the logarithm of the sum of weights, and along the axes of the spot's frame mean (from the spot, cm),
     spread (cm), correlations and skewness. Weights are the shares of the light, and their squares; on the face of the
-    spot also the shares within four radii. All are scaled to zero mean and unit spread over the sample given to `fit`.
+    spot also the shares times Gaussians of four widths. These are centered where the light is, by mean shift from the
+    spot, and not at a sensor. All moments are scaled to zero mean and unit spread over the sample given to `fit`.
 
     Args:
         detector: positions of the sensors (cm); the spot is on its first face.
@@ -31,24 +38,27 @@ class FaceMoments(nn.Module):
 
     mean: Tensor  # (M,)
     std: Tensor  # (M,)
-    radii: Tensor  # (R, 1) cm
+    ordered: Tensor  # (40,)
+    first: Tensor  # (3,) the pairs of different axes
+    second: Tensor  # (3,)
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.names = tuple(detector.faces)
         for name, face in detector.faces.items():
-            position = torch.as_tensor(detector.position[face.sensor_ids], dtype=torch.float32)
-            self.register_buffer(f"position_{name}", position.t().contiguous(), persistent=False)  # [3, N]
+            position = torch.as_tensor(detector.position[face.sensor_ids])
+            self.register_buffer(f"powers_{name}", powers(position), persistent=False)  # [N, 20]
         first = detector.position[detector.faces[self.names[0]].sensor_ids]
-        pitch = float(np.linalg.norm(first[1] - first[0]))
-        self.register_buffer("radii", pitch * torch.tensor(RINGS).unsqueeze(1), persistent=False)
+        self.pitch = float(np.linalg.norm(first[1] - first[0]))
+        for index, values in {"ordered": ORDERED, "first": (0, 0, 1), "second": (1, 2, 2)}.items():
+            self.register_buffer(index, torch.tensor(values), persistent=False)
         self.register_buffer("mean", torch.zeros(self.num_outputs))
         self.register_buffer("std", torch.ones(self.num_outputs))
 
     @property
     def num_outputs(self) -> int:
         """M."""
-        return 4 + 13 * (len(self.names) * len(POWERS) + len(RINGS))
+        return 4 + 13 * (len(self.names) * len(POWERS) + len(REACHES))
 
     def fit(self, moments: Tensor) -> None:
         """Take the scale from unscaled moments (E, M), as `raw` gives them."""
@@ -68,37 +78,62 @@ class FaceMoments(nn.Module):
             parts = [total.clamp(min=1).log(), spot.position]
             for name, values in light.items():
                 share = values / total.clamp(min=1)
-                seen = spot.frame @ (getattr(self, f"position_{name}") - spot.position.unsqueeze(2))  # [B, 3, N]
-                weights = torch.stack([share**power for power in POWERS], 1)  # [B, W, N]
+                weights = [share**power for power in POWERS]
                 if name == self.names[0]:
-                    near = seen.square().sum(1, keepdim=True) < self.radii.square()  # [B, R, N]
-                    weights = torch.cat([weights, torch.where(near, share.unsqueeze(1), 0)], 1)
-                    origin = torch.zeros_like(seen[..., :1])
-                else:  # far from the spot: differences of large squares and cubes would lose their digits
-                    scale = share.sum(1).clamp(min=SMALL).view(-1, 1, 1)
-                    origin = (seen * share.unsqueeze(1)).sum(2, keepdim=True) / scale
-                parts.append(moments(seen - origin, weights, origin).flatten(1))
+                    weights += self._near(share, spot)
+                sums = torch.stack(weights, 1).double() @ self._powers(name)  # [B, W, 20]
+                parts.append(self._moments(sums, spot).flatten(1).to(share.dtype))
             return torch.cat(parts, 1)
 
+    def _moments(self, sums: Tensor, spot: Spot) -> Tensor:
+        """Of sums (B, W, 20) of weights times `powers`: these turn into any frame without another look at the points.
 
-def moments(x: Tensor, weights: Tensor, origin: Tensor) -> Tensor:
-    """Of points x (B, 3, N), which are measured from `origin` (B, 3, 1), with weights (B, W, N).
+        In double precision: differences of squares and cubes of a meter lose the digits of a single.
 
-    Returns:
-        (B, W, 13), see `FaceMoments`; means are the origin, and spreads smallest, where all weights are zero.
-    """
-    square = x * x
-    columns = torch.cat([x, square, pairs(x, 1), square * x], 1)
-    total = weights.sum(2, keepdim=True)
-    mean, square, product, cube = ((weights / total.clamp(min=SMALL)) @ columns.transpose(1, 2)).split(3, 2)
-    spread = (square - mean.square()).clamp(min=MIN_SPREAD**2).sqrt()
-    correlation = (product - pairs(mean, 2)) / pairs(spread, 2)
-    skew = (cube - 3 * mean * square + 2 * mean**3) / spread**3
-    bounded = correlation.clamp(-1, 1), skew.clamp(-MAX_SKEW, MAX_SKEW)
-    return torch.cat([total.clamp(min=SMALL).log(), mean + origin.transpose(1, 2), spread, *bounded], 2)
+        Returns:
+            (B, W, 13), see the class; means are zero, and spreads smallest, where all weights are zero.
+        """
+        frame, origin = spot.frame.to(sums.dtype), spot.position.to(sums.dtype).unsqueeze(1)  # [B, 3, 3], [B, 1, 3]
+        total = sums[..., :1]
+        one, x, xx, xxx = (sums.index_select(2, self.ordered) / total.clamp(min=SMALL)).split([1, 3, 9, 27], 2)
+        mean, square = x @ frame.mT, xx @ outer(frame, frame).mT
+        spread = (square - mean.square()).clamp(min=MIN_SPREAD**2).sqrt()
+        mixed = xx @ outer(frame.index_select(1, self.first), frame.index_select(1, self.second)).mT
+        correlation = (mixed - self._pairs(mean)) / self._pairs(spread)
+        cube = xxx @ outer(outer(frame, frame), frame).mT
+        skew = (cube - 3 * mean * square + 2 * mean**3) / spread**3
+        bounded = correlation.clamp(-1, 1), skew.clamp(-MAX_SKEW, MAX_SKEW)
+        return torch.cat([total.clamp(min=SMALL).log(), mean - one * origin @ frame.mT, spread, *bounded], 2)
+
+    def _pairs(self, values: Tensor) -> Tensor:
+        """Products (B, W, 3) of values (B, W, 3) along different axes."""
+        return values.index_select(2, self.first) * values.index_select(2, self.second)
+
+    def _near(self, share: Tensor, spot: Spot) -> list[Tensor]:
+        """Shares of the light (B, N) times Gaussians of all widths around the center of the light near the spot."""
+        position = self._powers(self.names[0])[:, 1:4]  # [N, 3]
+        center = spot.position.to(position.dtype)
+        for _ in range(SHIFTS):
+            weight = (share * gaussian(center, position, SHIFT * self.pitch)).to(position.dtype)
+            center = weight @ position / weight.sum(1, keepdim=True).clamp(min=SMALL)
+        return [share * gaussian(center, position, reach * self.pitch) for reach in REACHES]
+
+    def _powers(self, name: str) -> Tensor:
+        buffer: Tensor = getattr(self, f"powers_{name}")
+        return buffer.double()  # also where the module has been cast
 
 
-def pairs(values: Tensor, dim: int) -> Tensor:
-    """Products of the first with the second, first with the third, second with the third of three axes."""
-    first, second, third = values.unbind(dim)
-    return torch.stack([first * second, first * third, second * third], dim)
+def gaussian(center: Tensor, position: Tensor, width: float) -> Tensor:
+    """exp(-r^2 / 2 width^2), (B, N) of single precision, at distances r of positions (N, 3) from centers (B, 3)."""
+    squared = center.square().sum(1, keepdim=True) - 2 * center @ position.t() + position.square().sum(1)
+    return torch.exp((squared.float() / (-2 * width**2)).clamp(min=-50))  # smaller numbers are subnormal, and slow
+
+
+def outer(a: Tensor, b: Tensor) -> Tensor:
+    """Products (..., n * m) of the columns of (..., n) with those of (..., m)."""
+    return (a.unsqueeze(-1) * b.unsqueeze(-2)).flatten(-2)
+
+
+def powers(x: Tensor) -> Tensor:
+    """The products of up to three coordinates of points (N, 3), in the order of `MONOMIALS`: (N, 20)."""
+    return torch.stack([x[:, list(axes)].prod(1) for axes in MONOMIALS], 1)
