@@ -19,6 +19,7 @@ import onnxruntime
 import torch
 
 from model import timed
+from record import Recorder, add_record_option
 from xecgnn import build_model
 from xecgnn.data import Readings
 from xecgnn.export.metadata import describe
@@ -43,7 +44,9 @@ def memory_rate(seconds: float) -> float:
     return numbers.nbytes / time
 
 
-def benchmark(dim: int, batches: list[int], seconds: float, rate: float, profile: bool) -> None:
+def benchmark(
+    dim: int, batches: list[int], seconds: float, rate: float, profile: bool, record: Recorder
+) -> None:
     torch.manual_seed(0)
     model = build_model("angle", {"model.encoder_dim": dim}).eval()
     raw = RawModel(model)
@@ -70,6 +73,7 @@ def benchmark(dim: int, batches: list[int], seconds: float, rate: float, profile
                 f"  batch {batch:3d}      {ms(ort / batch)} {ms(eager / batch)} {ms(compile_ / batch)}"
                 f"   {eager / ort:17.2f}  {compile_ / ort:19.2f}"
             )
+            record(f"eager over onnxruntime, encoder_dim {dim}, batch {batch}", eager / ort, "ratio", "higher")
             if profile:
                 print_profile(path, inputs, batch)
 
@@ -101,13 +105,15 @@ def main() -> None:
     parser.add_argument("--dims", type=int, nargs="+", default=[1024, 256], help="encoder_dim")
     parser.add_argument("--batches", type=int, nargs="+", default=list(BATCHES), help="events per call")
     parser.add_argument("--profile", action="store_true", help="also print the time by operator")
+    add_record_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     versions = f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}"
     rate = memory_rate(options.seconds)
     print(f"{platform.machine()}, {options.threads} threads, {versions}, fp32; memory {rate / 1e9:.1f} GB/s")
+    record = Recorder("export", options.record)
     for dim in options.dims:
-        benchmark(dim, options.batches, options.seconds, rate, options.profile)
+        benchmark(dim, options.batches, options.seconds, rate, options.profile, record)
 
 
 if __name__ == "__main__":

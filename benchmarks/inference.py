@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from record import Recorder, add_record_option
 from xecgnn.config import InpaintConfig, TrainConfig
 from xecgnn.data import Events, Readings
 from xecgnn.data import write as write_events
@@ -123,7 +124,9 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3, help="repetitions of the rates")
     parser.add_argument("--only", choices=["infer", "fill"], help="one of the commands")
+    add_record_option(parser)
     options = parser.parse_args()
+    record = Recorder("inference", options.record)
     logging.disable(logging.WARNING)
     events = simulate_events(load_detector("meg2"), SIMULATED, dead=DEAD)
     print(f"{torch.get_num_threads()} threads, batch {BATCH}\n")
@@ -145,7 +148,9 @@ def main() -> None:
                 for _ in range(options.rounds)
             ]
             cells = [f"{options.events / statistics.median(pair[i][0] for pair in pairs):.1f}" for i in (0, 1)]
-            cells += [f"{statistics.median(b[clock] / c[clock] for b, c in pairs):.2f}" for clock in (0, 1)]
+            ratios = [statistics.median(b[clock] / c[clock] for b, c in pairs) for clock in (0, 1)]
+            record(f"{command.__name__} over the bare network", ratios[0], "ratio", "higher")
+            cells += [f"{ratio:.2f}" for ratio in ratios]
             peaks = []
             for count in filter(None, options.memory):
                 large = write(folder / f"{count}.root", events, count)

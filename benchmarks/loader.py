@@ -21,6 +21,7 @@ from typing import Any
 
 import uproot
 
+from record import Recorder, add_record_option
 from xecgnn.data import DataConfig, EventLoader, Events
 from xecgnn.data import write as write_events
 from xecgnn.detector import load_detector
@@ -78,7 +79,9 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=8000, help="events per file")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions of each measurement")
     parser.add_argument("--passes", type=int, default=10, help="passes over the file for the memory")
+    add_record_option(parser)
     options = parser.parse_args()
+    record = Recorder("loader", options.record)
     events = simulate_events(load_detector("meg2"), SIMULATED)
     print("| compression | uproot.iterate | loader | ratio | loader, 1 worker | 2 workers |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
@@ -91,6 +94,7 @@ def main() -> None:
             rates += [measure(make_loader, path, workers, clock="perf_counter")[0] for workers in (1, 2)]
             cells = [f"{rate:.0f}" for rate in rates]
             print("|", " | ".join([compression, *cells[:2], f"{ratio:.2f}", *cells[2:]]), "|", flush=True)
+            record(f"loader over uproot.iterate, {compression}", ratio, "ratio", "higher")
         few, many = (measure(make_loader, path, 0, count=count)[1] for count in (1, options.passes))
     print(f"\npeak memory: {few:.0f} MB after 1 pass, {many:.0f} MB after {options.passes} ({many / few - 1:+.1%})")
 

@@ -20,6 +20,7 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader
 
+from record import Recorder, add_record_option
 from xecgnn import load_detector
 from xecgnn.data import Readings
 from xecgnn.models import ModelConfig, XECModel
@@ -66,6 +67,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=30, help="of an epoch")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    add_record_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     warnings.filterwarnings("ignore")
@@ -105,7 +107,9 @@ def main() -> None:
         )
     for name in PER_EPOCH:
         print(f"   {name:26s} {1e3 * spent[name] / config.epochs:8.2f} ms per epoch")
-    print(f"share of all steps: {100 * sum(spent[name] for name in PER_STEP) / clock.seconds:.3f} %")
+    share = 100 * sum(spent[name] for name in PER_STEP) / clock.seconds
+    print(f"share of all steps: {share:.3f} %")
+    Recorder("metrics", options.record)(f"{options.detector}, share of the fit", share, "%", "lower")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from record import Recorder, add_record_option
 from xecgnn import load_detector
 from xecgnn.data import Readings
 from xecgnn.models import LatticeLayout, ModelConfig, XECModel
@@ -111,7 +112,7 @@ def inference(module: nn.Module, *arguments, **keywords) -> Callable[[], object]
     return run
 
 
-def benchmark_model(detector, dim: int, seconds: float) -> None:
+def benchmark_model(detector, dim: int, seconds: float, record: Recorder) -> None:
     model = XECModel(detector, ModelConfig(encoder_dim=dim), NormalizationConfig(), TASKS)
     x, y = random_readings(detector, BATCH), torch.randn(BATCH, 2)
     step = training_step(model, lambda: F.smooth_l1_loss(model.raw_outputs(x)["angle"], y))
@@ -124,9 +125,12 @@ def benchmark_model(detector, dim: int, seconds: float) -> None:
         f"   batch {MESSAGE_BATCH}: dense {MESSAGE_BATCH / dense:7.1f}   "
         f"message passing {MESSAGE_BATCH / messages:7.1f} events/s   ({messages / dense:.1f} x slower)"
     )
+    record(f"inference, encoder_dim {dim}", BATCH / forward, "events/s", "higher")
+    record(f"training, encoder_dim {dim}", BATCH / full, "events/s", "higher")
+    record(f"message passing over dense, encoder_dim {dim}", messages / dense, "ratio", "lower")
 
 
-def benchmark_stack(detector, dim: int, seconds: float) -> None:
+def benchmark_stack(detector, dim: int, seconds: float, record: Recorder) -> None:
     shape, width = detector.faces["inner"].shape, dim // 32
     config = ModelConfig(encoder_dim=dim)
     backbone = XECModel(detector, config, NormalizationConfig(), TASKS).backbone
@@ -142,6 +146,7 @@ def benchmark_stack(detector, dim: int, seconds: float) -> None:
     )
     for name, (a, b) in {"inference": forward, "training": full}.items():
         print(f"   ConvNeXt stack, inner, {name:9s}: ours {a * 1e3:7.1f} ms, bare {b * 1e3:7.1f} ms, ratio {a / b:.3f}")
+        record(f"stack over torch.nn, {name}, encoder_dim {dim}", a / b, "ratio", "lower")
 
 
 def benchmark_adjacency(detector, dim: int, seconds: float) -> None:
@@ -167,14 +172,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="time for each figure, s")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--dims", type=int, nargs="+", default=[1024, 256], help="encoder_dim")
+    add_record_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    detector = load_detector("meg2")
+    detector, record = load_detector("meg2"), Recorder("model", options.record)
     print(f"{platform.processor() or platform.machine()}, {options.threads} threads, torch {torch.__version__}, fp32")
     for dim in options.dims:
-        benchmark_model(detector, dim, options.seconds)
-        benchmark_stack(detector, dim, options.seconds)
+        benchmark_model(detector, dim, options.seconds, record)
+        benchmark_stack(detector, dim, options.seconds, record)
         benchmark_adjacency(detector, dim, options.seconds)
 
 

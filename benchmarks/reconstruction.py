@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from record import Recorder, add_record_option
 from xecgnn.config import InpaintConfig, PretrainConfig, TrainConfig, load_config
 from xecgnn.data import Readings
 from xecgnn.detector import load_detector
@@ -36,7 +37,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
+    add_record_option(parser)
     arguments = parser.parse_args()
+    record = Recorder("reconstruction", arguments.record)
     torch.set_num_threads(arguments.threads)
     reuse_freed_memory()
     detector = load_detector("meg2")
@@ -67,6 +70,8 @@ def main() -> None:
     for name, values in times.items():
         ratio = np.median(np.array(values) / base_times)
         sys.stdout.write(f"{name:24s} {1e3 * np.median(values):7.1f} ms, {ratio:.3f} of a regression step\n")
+        if name != "regression":
+            record(f"{name} over regression", ratio, "ratio", "lower")
 
 
 def training_step(objective: Objective, optimizer: torch.optim.Optimizer, batch: object) -> Callable[[], None]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from record import Recorder, add_record_option
 from xecgnn.detector import Detector, load_detector
 from xecgnn.simulation import Constants, SimulationConfig, simulate_blocks, write_simulation
 from xecgnn.simulation.block import BLOCK_EVENTS
@@ -77,16 +78,19 @@ def main() -> None:
     parser.add_argument("--detector", default="meg2")
     parser.add_argument("--events", type=int, default=4096)
     parser.add_argument("--write-only", action="store_true", help=argparse.SUPPRESS)
+    add_record_option(parser)
     options = parser.parse_args()
     if options.write_only:
         write(options.detector, options.events)
         return
-    detector = load_detector(options.detector)
+    detector, record = load_detector(options.detector), Recorder("simulation", options.record)
     for workers in sorted({1, usable_cores()}):
         per_second, cpu = rate(detector, options.events, workers)
         print(f"{workers} processes: {per_second:6.0f} events/s, {cpu:.2f} ms CPU per event")
+        record(f"{detector.name}, {options.events} events, {workers} processes", per_second, "events/s", "higher")
     for name, milliseconds in steps(detector, 2).items():
         print(f"  {name:20s} {milliseconds:5.2f} ms")
+        record(f"{detector.name}, {name}", milliseconds, "ms", "lower")
     for events in (options.events, 10 * options.events):  # a process each: peak memory is never given back
         command = [sys.executable, __file__, "--write-only", "--detector", options.detector, "--events", str(events)]
         subprocess.run(command, check=True)

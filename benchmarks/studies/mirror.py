@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from studies import demo
@@ -32,17 +34,20 @@ def jobs(seed: int) -> Iterator[Job]:
     yield Job("demo", seed, decides, partial(differences, *pair))
 
 
-@torch.no_grad()
 def differences(training: Training, other: Training, folders: Folders) -> Metrics:
     """{what was changed: 68 % of the angles (deg) between the answers to the test events}."""
     model, another = training.best(folders), other.best(folders)
-    angles: dict[str, list[Tensor]] = {}
-    for batch in events(folders, model.detector, [TEST]):
-        answer = model(batch)[demo.TASK]
-        found = {title: mirrored_answer(model, batch, axes) for title, axes in MIRRORS.items()}
-        for title, values in (found | {"another seed": another(batch)[demo.TASK]}).items():
-            angles.setdefault(title, []).append(model.task(demo.TASK).errors(values, answer)[:, 0])
-    return {title: quantile(torch.cat(parts).double().numpy()).value for title, parts in angles.items()}
+    parts = [angles(model, another, batch) for batch in events(folders, model.detector, [TEST])]
+    return {title: quantile(np.concatenate([part[title] for part in parts])).value for title in parts[0]}
+
+
+@torch.no_grad()
+def angles(model: Any, another: Any, batch: Readings) -> dict[str, NDArray[np.float64]]:
+    """{what was changed: angles (B,) in deg to the model's answer}."""
+    task, answer = model.task(demo.TASK), model(batch)[demo.TASK]
+    changed = {title: mirrored_answer(model, batch, axes) for title, axes in MIRRORS.items()}
+    changed["another seed"] = another(batch)[demo.TASK]
+    return {title: task.errors(values, answer)[:, 0].double().numpy() for title, values in changed.items()}
 
 
 def mirrored_answer(model: Any, batch: Readings, axes: str) -> Tensor:

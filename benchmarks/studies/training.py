@@ -77,8 +77,9 @@ class Training:
         return folders.runs / digest(self.resolved()) / f"{self.name}_seed{self.seed}"
 
     def paths(self, folders: Folders) -> dict[str, Any]:
-        """Settings of the files, which are made where they are missing."""
-        return {f"data.{part}_path": [str(s.file(folders.data)) for s in some] for part, some in self.files.items()}
+        """Settings of the files, which are made where they are missing; a config's own test events are not read."""
+        found = {f"data.{part}_path": [str(s.file(folders.data)) for s in some] for part, some in self.files.items()}
+        return {"data.test_path": None} | found
 
     def is_finished(self, folders: Folders) -> bool:
         """Whether it has come to its end: its report is the last that it writes."""

@@ -93,6 +93,13 @@ def test_what_decides_the_numbers_is_in_the_hash() -> None:
     assert not {"data.train_path", "checkpoint.artifacts_dir", "logging.mlflow"} & names
 
 
+def test_only_the_files_of_a_study_are_read(tmp_path: Path) -> None:
+    training = Training("a", 0, "demo", SMALL, FILES)
+    data = training.config(training.paths(folders(tmp_path))).data
+    assert (data.train_path, data.val_path) == ([str(tmp_path / "data/train.root")], [str(tmp_path / "data/val.root")])
+    assert data.test_path is None  # the demo has one
+
+
 def test_training_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     training = Training("small", 1, "demo", SMALL, {**FILES, "test": FILES["val"]})
     with monkeypatch.context() as context:
