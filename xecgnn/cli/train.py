@@ -40,7 +40,7 @@ def train(config: TrainConfig, default_name: str = "train") -> Path:
         best = load_model(run.folder / f"{BEST}.pth").to(run.device)
         training = data.loader(config.data.train_path, shuffle=True, truth=[TARGETS[name] for name in model.tasks])
         evaluated = EvaluatedRun(run.folder)
-        evaluate_run(best, training, data.test_dataloader(), evaluated, config.evaluation)
+        evaluate_run(best, training, data.test_dataloader(), evaluated, config.evaluation, data.references())
         run.report(*report(evaluated))
     return run.folder
 

@@ -14,6 +14,7 @@ from xecgnn.evaluation.attribution.saliency import compute_saliency, event_salie
 from xecgnn.evaluation.baselines.light import LightSummary
 from xecgnn.evaluation.baselines.targets import Baseline, fit_baselines
 from xecgnn.evaluation.config import EvaluationConfig
+from xecgnn.evaluation.limits import with_references
 from xecgnn.evaluation.predictions import baseline_columns
 from xecgnn.evaluation.runs import EvaluatedRun
 from xecgnn.evaluation.worst import WorstEvents
@@ -34,6 +35,7 @@ def evaluate_run(
     events: Iterable[Readings],
     run: EvaluatedRun,
     config: EvaluationConfig | None = None,
+    references: Events | None = None,
 ) -> list[Path]:
     """Predict the test sample (without one, that of validation) with the network and with baselines.
 
@@ -46,6 +48,7 @@ def evaluate_run(
         events: batches to predict, with all the truth that plots should show; gone through twice.
         run: where the files go.
         config: how many events are looked at closely.
+        references: further columns to keep, of the same events by (run, event): those of the limits.
     """
     config = config or EvaluationConfig()
     _remove_earlier(run)
@@ -59,8 +62,10 @@ def evaluate_run(
         parts.append(some.select(*(name for name in some.fields if name not in FEATURES)))
 
     files = [run.file("csv"), run.file("predictions")]
+    predicted = Events.concatenate(parts)
+    predicted = with_references(predicted, references) if references else predicted
     for file in files:
-        write(parts, file)
+        write([predicted], file)
     if worst.events:
         files.append(run.file("worst_events"))
         x = Readings.of(worst.events).x.to(next(model.parameters()).device)

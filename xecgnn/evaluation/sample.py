@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from xecgnn.data.events import Events
+from xecgnn.evaluation.limits import limit_predictions
 from xecgnn.evaluation.measures import usable_events
 from xecgnn.evaluation.predictions import NETWORK, baseline_branch
 from xecgnn.names import IDENTIFIERS, TARGETS, TREE, is_valid
@@ -106,7 +107,7 @@ def load_sample(
 
 
 def read_predictions(path: Path) -> PredictedSample:
-    """The network's predictions at the end of a training, and those of the baselines, as far as the file has them."""
+    """The network's predictions at the end of a training, baselines and limits, as far as the file has them."""
     if not path.is_file():
         raise FileNotFoundError(f"no {path}: the training has not come to its end, there are no predictions to draw")
     sample = load_sample(path)
@@ -115,6 +116,8 @@ def read_predictions(path: Path) -> PredictedSample:
             branch = baseline_branch(title, task)
             if branch in sample.events:
                 sample.add(title, task, sample.events[branch])
+        for title, values in limit_predictions(task, sample.events):
+            sample.add(title, task, values)
     return sample
 
 

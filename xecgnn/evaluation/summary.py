@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from xecgnn.evaluation.limits import USES_TRUTH, uses_truth
 from xecgnn.evaluation.measures import logged_metrics, measure, usable_events
 from xecgnn.table import Table, number
 from xecgnn.tasks.ranking import penalty
 from xecgnn.tasks.task import Task
 
 __all__ = ["sample_line", "summary_table"]
+
+NOTE = f"* {USES_TRUTH}: what could be reached at all, no strict bound"
 
 
 def sample_line(test_path: Sequence[str] | None) -> str:
@@ -24,7 +27,8 @@ def summary_table(
 ) -> str:
     """Aligned text: a block per task, a row per metric with its unit, a column per method.
 
-    Under it a line for each resolution (or accuracy) in which the network, the first method, beats no other one.
+    Under it a line for each resolution (or accuracy) in which the network, the first method, beats no other one, and
+    what the limits are.
 
     Args:
         tasks: the tasks by name.
@@ -36,10 +40,14 @@ def summary_table(
         target = truth[task.branch]
         found = measure(task, predictions[name], target)
         metrics = {title: logged_metrics(task, estimates) for title, estimates in found.items()}
-        table = Table([f"{name} ({usable_events(task, {}, target).sum()} events)", *metrics])
+        titles = [title.replace(f" ({USES_TRUTH})", "*") for title in metrics]
+        table = Table([f"{name} ({usable_events(task, {}, target).sum()} events)", *titles])
         for key, unit in task.metric_units().items():
             table.add(f"{key} [{unit}]" if unit else key, *(values[key] for values in metrics.values()))
-        blocks.append("\n".join([table.text(), *_unbeaten(task, metrics)]))
+        reached = {title: values for title, values in metrics.items() if not uses_truth(title)}
+        blocks.append(
+            "\n".join([table.text(), *_unbeaten(task, reached), *([NOTE] if len(reached) < len(metrics) else [])])
+        )
     return "\n\n".join(blocks)
 
 

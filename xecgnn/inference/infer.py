@@ -29,9 +29,9 @@ log = logging.getLogger(__name__)
 def predict_files(config: InferConfig) -> Path:
     """Predict every event, in the order of the files; an interrupted call goes on where it stopped. Returns the output.
 
-    The tree has run, event, pred_<truth>, sigma_<truth> and the truth, where all files have these; beside it lie the
-    strings "model", SHA-256 of the model file, and "model_hash", that of its weights. An event without any valid npho
-    is predicted as NaN (class -1).
+    The tree has run, event, pred_<truth>, sigma_<truth>, and truth and limits where all files have these; beside it lie
+    the strings "model", SHA-256 of the model file, and "model_hash", that of its weights. An event without any valid
+    npho is predicted as NaN (class -1).
 
     Raises:
         FileExistsError: an output exists.
@@ -44,7 +44,7 @@ def predict_files(config: InferConfig) -> Path:
     log.info("%s: %s, %s", config.onnx, ", ".join(predictor.output_names), predictor.provider)
     reader = _reader_config(config, predictor)
     scans = scan_files(config.input, FEATURES, reader, predictor.num_sensors)
-    truth = common_columns(scans, SCHEMA.names("truth", "identifier"))
+    truth = common_columns(scans, SCHEMA.names("truth", "reference", "identifier"))
     scans = scan_files([scan.path for scan in scans], (*FEATURES, *truth), reader, predictor.num_sensors)
     _check_copied(config.copy_branches, [scan.path for scan in scans], reader)
     read = tuple(dict.fromkeys((*FEATURES, *truth, *config.copy_branches)))

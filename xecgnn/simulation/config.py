@@ -38,7 +38,7 @@ class SimulationConfig(Settings):
     compression: CompressionName = Field("zstd", description="zstd, lz4 (fastest to read), zlib or none")
     all_branches: bool = Field(False, description="also write relative_npho and time")
     limits: bool = Field(
-        False, description="also write what could be reached at all (docs/limits.md); 5 times slower: some 1000 events"
+        False, description="also write what could be reached at all (docs/limits.md): 3 to 5 times slower"
     )
     output: Path = Field(Path("simulated.root"), description="ROOT file to write")
     overwrite: bool = Field(False, description="replace an output file that exists")

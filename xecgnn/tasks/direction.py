@@ -43,6 +43,7 @@ class DirectionTask(RegressionTask):
         "surface normal": ("along", "normal"),
         "vertex line": ("along", "point"),
     }
+    limits: ClassVar = {"deposits": ("direction", "deposits_emiVec")}
 
     @staticmethod
     def to_vector(values: Tensor) -> Tensor:

@@ -145,6 +145,11 @@ class Energy(RegressionTask):
     axes = AXES["energyTruth"]
     resolutions: ClassVar = {"energy_resolution_68": "%"}
     baselines: ClassVar = {"training mean": ("linear",), "face sums": ("linear", "faces", "root_faces")}
+    limits: ClassVar = {
+        "light": ("normal", "energyTruth", "limit_edepTruth"),
+        "leakage": ("as it is", "edepTruth"),
+        "light + leakage": ("normal", "edepTruth", "limit_edepTruth"),
+    }
     config: EnergyConfig
 
     def valid(self, target: Tensor) -> Tensor:
@@ -180,6 +185,7 @@ class Timing(RegressionTask):
         "training mean": ("linear",),
         "times and paths": ("linear", "time_first", "time_mean", "path_mean", "spread"),  # fits the speed of the light
     }
+    limits: ClassVar = {"light": ("normal", "timeTruth", "limit_timeTruth")}
 
     def from_spot(self, raw: Tensor, spot: Spot) -> Tensor:
         return self.shifted(raw, spot.time.unsqueeze(1))

@@ -36,6 +36,7 @@ class Task(nn.Module):
         joint_error: what `errors` has instead of the residuals' sizes, where it is one number for all axes.
         resolutions: key -> shown unit of each column of `errors`.
         baselines: title -> (kind, arguments...), resolved by `xecgnn.evaluation.baselines`.
+        limits: title -> (kind, columns...), what knows the truth, resolved by `xecgnn.evaluation.limits`.
     """
 
     name: ClassVar[str]
@@ -46,6 +47,7 @@ class Task(nn.Module):
     joint_error: ClassVar[Axis | None] = None
     resolutions: ClassVar[dict[str, str]] = {}
     baselines: ClassVar[dict[str, tuple[str, ...]]] = {}
+    limits: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     def __init__(self, config: TaskConfig) -> None:
         super().__init__()

@@ -56,6 +56,12 @@ class EventDataModule(pl.LightningDataModule):
         """The events that a finished run is judged by: the test files, or where there are none those of validation."""
         return self.loader(self.config.test_path or self.config.val_path, shuffle=False)
 
+    def references(self) -> Events | None:
+        """Of the events of `test_dataloader`, what knows their truth, with all truth; None where there is none."""
+        paths = self.config.test_path or self.config.val_path
+        events = Events.read(paths, columns=["reference", "truth", "identifier"], config=self.config)
+        return events if any(events.schema[name].kind == "reference" for name in events.fields) else None
+
     def loader(
         self, paths: list[str], shuffle: bool, truth: list[str] | None = None, shard: tuple[int, int] | None = None
     ) -> EventLoader:

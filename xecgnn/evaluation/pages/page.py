@@ -18,6 +18,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from xecgnn.evaluation.config import Style
+from xecgnn.evaluation.limits import uses_truth
 from xecgnn.evaluation.pages.split import save_panels
 from xecgnn.output import completed, write_text
 
@@ -30,6 +31,7 @@ Content = str | Iterable[Figure]
 BLUE, ORANGE, GREEN, PURPLE, RED, SKY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9"
 GREY = "0.5"
 LOOKS = [(BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PURPLE, "D")]  # colour and marker, the network first
+LIMIT_LOOKS = [("0.2", "-"), ("0.2", "--"), ("0.2", ":")]  # of what uses the truth: lines without markers
 DASHES = ["-", "--", "-.", ":"]
 PAGE = (11.7, 8.3)  # A4 landscape, inches
 DPI = 180  # of png
@@ -99,8 +101,9 @@ def legend(figure: Figure, columns: int = 2) -> None:
 
 
 def looks(titles: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each of some methods, in their order."""
-    return dict(zip(titles, cycle(LOOKS), strict=False))
+    """Colour and marker of each of some methods, in their order; limits are lines."""
+    ours, limits = cycle(LOOKS), cycle(LIMIT_LOOKS)
+    return {title: next(limits if uses_truth(title) else ours) for title in titles}
 
 
 def say(ax: Axes, text: str) -> None:

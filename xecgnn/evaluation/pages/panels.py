@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from xecgnn.estimate import QUANTILE, Estimate, quantile, tail
 from xecgnn.evaluation.measures import Method
-from xecgnn.evaluation.pages.page import DASHES, GREY, LOOKS, RED
+from xecgnn.evaluation.pages.page import DASHES, GREY, RED, looks
 from xecgnn.table import number
 from xecgnn.tasks.axes import Axis
 
@@ -31,7 +31,6 @@ __all__ = [
 
 Array = NDArray[np.float64]
 COUNTS = "Blues"
-COLORS = [color for color, _ in LOOKS]
 BINS = 12
 MIN_EVENTS = 20  # in a bin that is shown
 
@@ -89,7 +88,7 @@ def residual_histogram(ax: Axes, axis: Axis, methods: Sequence[Method], column: 
         for (title, r), width in zip(found, widths, strict=True)
     ]
     window = 4 * widths[0] or 1.0
-    steps(ax, [r for _, r in found], (-window, window), labels)
+    steps(ax, [r for _, r in found], (-window, window), labels, _colors(methods))
     ax.axvline(0, color=GREY, lw=0.8, ls=":")
     ax.set_xlabel(f"{axis.symbol} predicted - true [{axis.unit}]")
 
@@ -99,10 +98,10 @@ def error_panels(top: Axes, bottom: Axes, label: str, methods: Sequence[Method])
     errors = [method.errors[:, 0] for method in methods]
     quantiles = [quantile(values).value for values in errors]
     window = (0.0, 1.5 * max(quantiles) or 1.0)
-    labels = [f"{m.title}: 68 % = {number(value)}" for m, value in zip(methods, quantiles, strict=True)]
-    steps(top, errors, window, labels)
+    labels = [f"{m.title}: 68 % {number(value)}" for m, value in zip(methods, quantiles, strict=True)]
+    steps(top, errors, window, labels, _colors(methods))
     x = np.linspace(*window, 200)
-    for values, color, dash in zip(errors, cycle(COLORS), cycle(DASHES), strict=False):
+    for values, color, dash in zip(errors, _colors(methods), cycle(DASHES), strict=False):
         bottom.plot(x, np.searchsorted(np.sort(values), x) / len(values), color=color, ls=dash)
     bottom.axhline(QUANTILE, color=GREY, lw=0.8, ls=":")
     top.set_xlabel(label)
@@ -148,14 +147,19 @@ def steps(
     samples: Sequence[Array],
     window: tuple[float, float],
     labels: Sequence[str],
-    colors: Sequence[str] = COLORS,
+    colors: Sequence[str],
 ) -> None:
     """Histograms as outlines, the first one filled; head room for the legend."""
-    for values, label, color, dash in zip(samples, labels, cycle(colors), cycle(DASHES), strict=False):
+    for values, label, color, dash in zip(samples, labels, colors, cycle(DASHES), strict=False):
         counts, edges = np.histogram(values, 60, window)
         if label is labels[0]:
             ax.stairs(counts, edges, color=color, alpha=0.25, fill=True)
         ax.stairs(counts, edges, color=color, lw=1.4, label=label, ls=dash)
     ax.set(xlim=window, ylim=(0, ax.get_ylim()[1] * 1.4), ylabel="events")
     frame = {"frameon": True, "edgecolor": "none", "framealpha": 0.9}
-    ax.legend(fontsize=7, handlelength=1.5, loc="upper left", borderaxespad=0.2, **frame)
+    size = 7 if len(samples) < 5 else 6
+    ax.legend(fontsize=size, handlelength=1.5, loc="upper left", borderaxespad=0.2, **frame)
+
+
+def _colors(methods: Sequence[Method]) -> list[str]:
+    return [color for color, _ in looks(method.title for method in methods).values()]

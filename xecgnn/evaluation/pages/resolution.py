@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from xecgnn.estimate import Estimate, mean, quantile
+from xecgnn.evaluation.limits import uses_truth
 from xecgnn.evaluation.measures import Method, build_methods, usable_events
 from xecgnn.evaluation.pages import panels
 from xecgnn.evaluation.pages.page import GREY, legend, looks, new_page
@@ -23,6 +24,7 @@ __all__ = ["ABSCISSAE", "resolution_pages"]
 Array = NDArray[np.float64]
 ABSCISSAE = {branch: AXES[branch] for branch in ("emiAng", "energyTruth", "uvwTruth")}
 PANELS = 6  # abscissae on a page
+LEGEND = 5  # methods in a row of the legend
 
 
 class Row(NamedTuple):
@@ -51,6 +53,8 @@ def resolution_pages(
     """
     known = usable_events(task, predictions, truth[task.branch])
     footer = f"{head}   |   task {task.name}   |   {known.sum()} events"
+    if any(map(uses_truth, predictions)):
+        footer = f"what uses the truth is no strict bound   |   {footer}"
     if not known.any():
         yield new_page("No event has a known target and a finite prediction", footer)
         return
@@ -130,5 +134,5 @@ def _profiles(
                 ax.set_ylim(-limit, limit)
                 ax.axhline(0, color=GREY, lw=0.8, ls=":")
         ax.set_xlabel(f"true {axis.label}")
-    legend(figure, len(methods))
+    legend(figure, len(methods) if len(methods) <= LEGEND else -(-len(methods) // 2))
     return figure
