@@ -101,7 +101,7 @@ def test_from_the_test_files_to_table_and_pages(mini, events, tmp_path) -> None:
     assert "light*  leakage*  light + leakage*" in table
     assert table.count("* uses truth: what could be reached at all, no strict bound") == 4
     assert "does not beat the l" not in table.replace("light spot", "")  # nobody does
-    assert "the network does not beat the surface normal" in table
+    assert "the network does not beat the face sums" in table
     titles = list(sample.predictions["energy"])
     assert [look for look in looks(titles).values() if look[0] == "0.2"] == [("0.2", "-"), ("0.2", "--"), ("0.2", ":")]
     page = next(resolution_pages(TASKS["energy"], sample.predictions["energy"], sample.truth, "run"))
