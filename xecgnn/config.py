@@ -22,13 +22,13 @@ __all__ = ["InpaintConfig", "PretrainConfig", "RunConfig", "TrainConfig", "check
 
 ConfigT = TypeVar("ConfigT", bound="RunConfig")
 
-FORMAT: Final = 3  # of the settings, weights and files of a run: what was written in another one is refused
+FORMAT: Final = 4  # of the settings, weights and files of a run: what was written in another one is refused
 
 
 class RunConfig(PluginSettings):
     """Settings of every training."""
 
-    format: CliSuppress[Literal[3]] = Field(FORMAT, description="format of a run's folder and checkpoints")
+    format: CliSuppress[Literal[4]] = Field(FORMAT, description="format of a run's folder and checkpoints")
     detector: str = Field("meg2", description="name of a shipped detector or path of a detector YAML")
     survey: str | None = Field(None, description="CSV of surveyed sensor positions (id, x, y, z, nx, ny, nz) in cm")
     run_name: str | None = Field(None, description="name of the run (null: config name, date and time)")

@@ -92,7 +92,7 @@ def test_tasks_enables_exactly_those_named(file: str) -> None:
     ("values", "line"),
     [
         ({"training": {"epoch": 3}}, "training.epoch: unknown key; did you mean 'epochs'?"),
-        ({"format": 1}, "format: should be 3, found 1"),
+        ({"format": 1}, "format: should be 4, found 1"),
         ({"trainig": {}}, "trainig: unknown key; did you mean 'training'?"),
         (
             {"training": {"lr": "fast"}},

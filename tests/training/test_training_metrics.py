@@ -119,7 +119,7 @@ def test_the_report_shows_all_and_links_only_what_is_there(example: Path) -> Non
 def test_the_report_of_a_run(tmp_path: Path) -> None:
     run = tmp_path / "a run"
     run_epochs(MetricsTracker(run / "metrics"), range(2), val_loss=0.5)
-    (run / "config.yaml").write_text("format: 3\nseed: 3\n")
+    (run / "config.yaml").write_text(f"format: {FORMAT}\nseed: 3\n")
     (run / "predictions_a run.csv").touch()
     files = report(RunFolder(run)).files
     assert {path.parent for path in files} == {run / "metrics"}

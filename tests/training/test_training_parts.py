@@ -186,7 +186,7 @@ def test_broken_checkpoints_are_one_line(tmp_path: Path) -> None:
         xecgnn.load_model(broken)
     for config in ({}, {"format": 2}):
         torch.save({"state_dict": {}, "xecgnn": {"kind": "regression", "config": config}}, broken)
-        with pytest.raises(ValueError, match=f"written in format {config.get('format', 1)}, allowed: 3"):
+        with pytest.raises(ValueError, match=f"written in format {config.get('format', 1)}, allowed: 4"):
             xecgnn.load_model(broken)
     with pytest.raises(FileNotFoundError, match="not found"):
         xecgnn.load_model(tmp_path / "none.pth")

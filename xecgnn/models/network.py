@@ -62,7 +62,7 @@ class Network(nn.Module):
         return predictions
 
     def fit_readings(self, readings: Readings) -> None:
-        """Take constants from raw readings of some training events."""
+        """Take constants from raw readings, and targets, of some training events."""
         self.normalizer.fit(readings.x)
 
     def raw_outputs(self, batch: Batch) -> dict[str, Tensor]:

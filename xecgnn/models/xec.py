@@ -70,8 +70,13 @@ class XECModel(Network):
 
     def fit_readings(self, readings: Readings) -> None:
         super().fit_readings(readings)
-        if self.spot is not None:
-            self.spot.fit(readings.x, self.normalizer)
+        if self.spot is None:
+            return
+        self.spot.fit(readings.x, self.normalizer)
+        if self.framed:
+            spot = self.spot.find(readings.x, self.normalizer)
+            for name, target in readings.y.items():  # the spread around a good guess is a small part of that of all
+                self.task(name).fit_scaling(target, self.task(name).guess(spot))
 
     def __repr__(self) -> str:
         millions = sum(p.numel() for p in self.parameters()) / 1e6

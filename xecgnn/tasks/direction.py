@@ -68,10 +68,13 @@ class DirectionTask(RegressionTask):
     def predicts_sigma(self) -> bool:
         return self.config.loss_fn in ("vmf", "gaussian_nll")
 
+    def guess(self, spot: Spot) -> Tensor:
+        return self.from_vector(spot.frame[:, 0])
+
     def from_spot(self, raw: Tensor, spot: Spot) -> Tensor:
         """Angles relative to those of the normal; vectors along the axes of the frame, with the normal as a guess."""
         if not self.on_sphere:
-            return self.shifted(raw, self.from_vector(spot.frame[:, 0]))
+            return super().from_spot(raw, spot)
         raw = raw + raw.new_tensor([1.0, 0.0, 0.0])
         return (raw.unsqueeze(2) * spot.frame).sum(1)
 

@@ -55,8 +55,9 @@ class RegressionTask(Task):
     def output_names(self) -> tuple[str, ...]:
         return (self.name, f"{self.name}_sigma") if self.predicts_sigma else (self.name,)
 
-    def fit_scaling(self, targets: ArrayLike) -> None:
-        """Mean and standard deviation of training targets (E, width) or (E,) in physical units; NaN rows are left out.
+    def fit_scaling(self, targets: ArrayLike, guess: Tensor | None = None) -> None:
+        """Mean and standard deviation of training targets (E, width) or (E,) in physical units, or of their distance
+        from a guess (E, width); NaN rows are left out.
 
         Raises:
             ValueError: no event has a target.
@@ -65,10 +66,14 @@ class RegressionTask(Task):
         usable = self.valid(values)
         if not usable.any():
             raise ValueError(f"task {self.name}: no usable training target among {len(values)} events")
-        values = self.transform(values[usable])
+        if guess is not None:
+            guess = guess.to(values)[usable]
+        values = values[usable] if guess is None else self.nearest(values[usable], guess)
+        values = self.transform(values) - (0 if guess is None else self.transform(guess))
         std, mean = torch.std_mean(values, 0, correction=0)
         # A constant target (monochromatic photons) has no spread: rounding must not become its scale.
-        floor = 1e-6 * torch.where(mean == 0, torch.ones_like(mean), mean.abs())
+        size = values.abs().amax(0)
+        floor = 1e-6 * torch.where(size == 0, 1, size)
         self.mean.copy_(mean)
         self.std.copy_(torch.where(std > floor, std, 1e3 * floor))
 
@@ -92,10 +97,13 @@ class RegressionTask(Task):
         """Inverse of `scale`, differentiable."""
         return self.inverse(scaled * self.std + self.mean)
 
-    def shifted(self, raw: Tensor, guess: Tensor) -> Tensor:
-        """Raw outputs of a head that predicts the difference to a guess (B, width) in physical units."""
+    def from_spot(self, raw: Tensor, spot: Spot) -> Tensor:
+        """Adds the guess to what a head has learned to be off it."""
+        guess = self.guess(spot)
+        if guess is None:
+            return raw
         # In the precision of the guess: that of a shorter `raw` would round it to half a degree.
-        return torch.cat([raw[:, : self.width] + self.scale(guess), raw[:, self.width :]], 1)
+        return torch.cat([raw[:, : self.width] + self.transform(guess) / self.std, raw[:, self.width :]], 1)
 
     def nearest(self, target: Tensor, prediction: Tensor) -> Tensor:
         """The target (B, width) itself; for a periodic one its image nearest to the prediction."""
@@ -187,8 +195,8 @@ class Timing(RegressionTask):
     }
     limits: ClassVar = {"light": ("normal", "timeTruth", "limit_timeTruth")}
 
-    def from_spot(self, raw: Tensor, spot: Spot) -> Tensor:
-        return self.shifted(raw, spot.time.unsqueeze(1))
+    def guess(self, spot: Spot) -> Tensor:
+        return spot.time.unsqueeze(1)
 
     def mirrored(self, target: Tensor, axis: str) -> Tensor:
         return target
@@ -205,8 +213,8 @@ class Position(RegressionTask):
     resolutions: ClassVar = {f"{axis.name}_resolution_68": axis.unit for axis in AXES["uvwTruth"]}
     baselines: ClassVar = {"training mean": ("linear",), "light spot": ("linear", "u", "v", "w", "spread")}
 
-    def from_spot(self, raw: Tensor, spot: Spot) -> Tensor:
-        return self.shifted(raw, spot.uvw)
+    def guess(self, spot: Spot) -> Tensor:
+        return spot.uvw
 
     def mirrored(self, target: Tensor, axis: str) -> Tensor:
         return target * target.new_tensor([-1.0, 1.0, 1.0] if axis == "z" else [1.0, -1.0, 1.0])

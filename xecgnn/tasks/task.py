@@ -73,8 +73,13 @@ class Task(nn.Module):
 
     # Network space
 
-    def fit_scaling(self, targets: ArrayLike) -> None:
-        """Take the scale of the network's output from training targets (E, width); identity where a task has none."""
+    def fit_scaling(self, targets: ArrayLike, guess: Tensor | None = None) -> None:
+        """Take the scale of the network's output from training targets (E, width), or from what they are off a `guess`
+        (E, width) from which the outputs count; identity where a task has none."""
+
+    def guess(self, spot: Spot) -> Tensor | None:
+        """What the spot alone says, (B, width) in physical units, from which the outputs count; None: nothing."""
+        return None
 
     def losses(self, raw: Tensor, target: Tensor) -> Tensor:
         """Loss per event (B,) of float32 raw outputs (B, num_outputs) and valid targets (B, width)."""

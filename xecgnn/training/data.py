@@ -101,9 +101,10 @@ class EventDataModule(pl.LightningDataModule):
     def sample(self, events: int = 2048) -> Readings:
         """About that many events from all over the training files, for constants that the data set."""
         config = self.config.model_copy(update={"num_workers": 0})
-        loader = EventLoader(config.train_path, self.detector, config, shuffle=True, seed=self.seed, truth=[])
-        batches = islice(loader, -(-events // config.batch_size))
-        return Readings(torch.cat([batch.x for batch in batches]))
+        loader = EventLoader(config.train_path, self.detector, config, shuffle=True, seed=self.seed, truth=self._truth)
+        batches = list(islice(loader, -(-events // config.batch_size)))
+        targets = {name: torch.cat([batch.y[name] for batch in batches]) for name in self.tasks}
+        return Readings(torch.cat([batch.x for batch in batches]), targets)
 
     @property
     def _truth(self) -> list[str]:
