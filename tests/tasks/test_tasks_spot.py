@@ -11,7 +11,6 @@ from xecgnn.directions import angles_to_vector
 from xecgnn.nn.spot import Spot, SpotFinder
 from xecgnn.tasks.registry import build_tasks
 
-
 UNITS = {"timing": 1e-9}
 
 
