@@ -90,6 +90,14 @@ def test_truth_and_identification_only_where_all_files_have_them(
     np.testing.assert_array_equal(columns["pred_emiAng"][:64], columns["pred_emiAng"][64:])
 
 
+def test_limits_are_copied(checkpoint: Path, mini_files: Path, tmp_path: Path) -> None:
+    events = Events.read(mini_files / "data" / "val" / "a.root")
+    limit = np.linspace(1e-4, 2e-4, len(events), dtype=np.float32)
+    path = write(tmp_path / "in.root", dict(events.columns) | {"limit_edepTruth": limit})
+    columns = columns_of(predict_files(InferConfig(onnx=checkpoint, input=str(path), output=tmp_path / "o.root")))
+    np.testing.assert_array_equal(columns["limit_edepTruth"], limit)
+
+
 def test_an_event_without_a_valid_reading_is_not_predicted(checkpoint: Path, mini_files: Path, tmp_path: Path):
     events = Events.read(mini_files / "data" / "val" / "a.root")
     npho, time = events.npho.copy(), events.relative_time.copy()

@@ -12,6 +12,7 @@ import uproot
 from xecgnn.cli.simulate import main
 from xecgnn.data.events import Events
 from xecgnn.detector import Detector
+from xecgnn.names import SCHEMA
 from xecgnn.simulation import Constants, simulate_deposits, simulate_events
 from xecgnn.simulation.block import BLOCK_EVENTS, Stream, generator
 from xecgnn.simulation.shower import draw_showers
@@ -66,6 +67,14 @@ def test_own_cascade_through_a_file_gives_the_same_readings(mini: Detector, own:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-6, atol=1e-6, err_msg=name)
     np.testing.assert_array_equal(found.npho, expected.npho)
     np.testing.assert_array_equal(found.relative_time, expected.relative_time)
+
+
+def test_limits_of_deposits(mini: Detector, own: Columns, tmp_path: Path) -> None:
+    path = write(tmp_path / "steps.root", few(own, 32))
+    found = Events.concatenate(simulate_deposits(path, mini, seed=4, limits=True))
+    expected = simulate_events(mini, 32, seed=4, limits=True)
+    for name in SCHEMA.names("reference"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, err_msg=name)
 
 
 def test_command_writes_the_tree(mini: Detector, own: Columns, tmp_path: Path) -> None:
