@@ -75,8 +75,10 @@ class XECModel(Network):
         self.spot.fit(readings.x, self.normalizer)
         if self.framed:
             spot = self.spot.find(readings.x, self.normalizer)
-            for name, target in readings.y.items():  # the spread around a good guess is a small part of that of all
-                self.task(name).fit_scaling(target, self.task(name).guess(spot))
+            for name, target in readings.y.items():
+                guess = self.task(name).guess(spot)
+                if guess is not None:  # the spread around a good guess is a small part of that of all targets
+                    self.task(name).fit_scaling(target, guess)
 
     def __repr__(self) -> str:
         millions = sum(p.numel() for p in self.parameters()) / 1e6
