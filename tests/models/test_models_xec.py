@@ -192,9 +192,9 @@ def test_shared_layers_count_once(meg2):
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     sizes |= {name: sum(p.numel() for p in part.parameters()) for name, part in model.backbone.named_children()}
     assert {name: size for name, size in sizes.items() if size} == {
-        "backbone": 25_822_344, "encoder": 621_704, "fusion": 25_200_640, "heads": 1_639_682, "spot": 376_320
+        "backbone": 25_822_344, "encoder": 621_704, "fusion": 25_200_640, "heads": 1_639_682, "spot": 903_168
     }  # fmt: skip
-    assert repr(model) == "XECModel(meg2, 6 tokens of 1024, angle, 27.8 M parameters)"
+    assert repr(model) == "XECModel(meg2, 6 tokens of 1024, angle, 28.4 M parameters)"
 
 
 def test_autocast(mini):

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from xecgnn.data.events import Events
 from xecgnn.names import UNKNOWN_CLASS
-from xecgnn.tasks.direction import DirectionTask
-from xecgnn.tasks.task import Task
+
+if TYPE_CHECKING:  # pages ask for `uses_truth`, and an event is drawn without torch
+    from xecgnn.tasks.direction import DirectionTask
+    from xecgnn.tasks.task import Task
 
 __all__ = ["USES_TRUTH", "limit_predictions", "uses_truth", "with_references"]
 
@@ -76,9 +77,11 @@ def normal(task: Task, values: Array, sigma: Array) -> Array:
 
 def direction(task: Task, vector: Array) -> Array:
     """Directions (E, 3); where one is missing, the mean of the others."""
+    import torch
+
     known = np.flatnonzero(np.isfinite(vector).all(1))
     vector = np.where(np.isfinite(vector), vector, vector[known].mean(0) if len(known) else np.nan)
-    return cast(DirectionTask, task).from_vector(torch.as_tensor(vector)).numpy()
+    return cast("DirectionTask", task).from_vector(torch.as_tensor(vector)).numpy()
 
 
 KINDS: dict[str, Callable[..., Array]] = {"as it is": as_it_is, "normal": normal, "direction": direction}
