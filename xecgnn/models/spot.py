@@ -67,11 +67,12 @@ class SpotEncoder(nn.Module):
         return self.outer(features), spot
 
     @torch.no_grad()
-    def fit(self, x: Tensor, normalizer: Normalizer) -> None:
-        """Take the scale of the moments from raw readings (E, S, 2)."""
+    def fit(self, x: Tensor, normalizer: Normalizer) -> Spot:
+        """Take the scale of the moments from raw readings (E, S, 2); gives their spots."""
+        light, spot, _ = self._look(x, normalizer)
         if self.moments:
-            light, spot, _ = self._look(x, normalizer)
             self.moments.fit(self.moments.raw(light, spot))
+        return spot
 
     def find(self, x: Tensor, normalizer: Normalizer) -> Spot:
         """The spot of raw readings (B, S, 2)."""

@@ -72,9 +72,8 @@ class XECModel(Network):
         super().fit_readings(readings)
         if self.spot is None:
             return
-        self.spot.fit(readings.x, self.normalizer)
+        spot = self.spot.fit(readings.x, self.normalizer)
         if self.framed:
-            spot = self.spot.find(readings.x, self.normalizer)
             for name, target in readings.y.items():
                 guess = self.task(name).guess(spot)
                 if guess is not None:  # the spread around a good guess is a small part of that of all targets

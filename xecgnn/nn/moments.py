@@ -114,19 +114,24 @@ class FaceMoments(nn.Module):
         position = self._powers(self.names[0])[:, 1:4]  # [N, 3]
         center = spot.position.to(position.dtype)
         for _ in range(SHIFTS):
-            weight = (share * gaussian(center, position, SHIFT * self.pitch)).to(position.dtype)
+            weight = (share * gaussian(squared_distance(center, position), SHIFT * self.pitch)).to(position.dtype)
             center = weight @ position / weight.sum(1, keepdim=True).clamp(min=SMALL)
-        return [share * gaussian(center, position, reach * self.pitch) for reach in REACHES]
+        squared = squared_distance(center, position)
+        return [share * gaussian(squared, reach * self.pitch) for reach in REACHES]
 
     def _powers(self, name: str) -> Tensor:
         buffer: Tensor = getattr(self, f"powers_{name}")
         return buffer.double()  # also where the module has been cast
 
 
-def gaussian(center: Tensor, position: Tensor, width: float) -> Tensor:
-    """exp(-r^2 / 2 width^2), (B, N) of single precision, at distances r of positions (N, 3) from centers (B, 3)."""
-    squared = center.square().sum(1, keepdim=True) - 2 * center @ position.t() + position.square().sum(1)
-    return torch.exp((squared.float() / (-2 * width**2)).clamp(min=-50))  # smaller numbers are subnormal, and slow
+def squared_distance(center: Tensor, position: Tensor) -> Tensor:
+    """Between centers (B, 3) and positions (N, 3), both double: (B, N) of single precision."""
+    return (center.square().sum(1, keepdim=True) - 2 * center @ position.t() + position.square().sum(1)).float()
+
+
+def gaussian(squared: Tensor, width: float) -> Tensor:
+    """exp(-r^2 / 2 width^2) of squared distances r^2."""
+    return torch.exp((squared / (-2 * width**2)).clamp(min=-50))  # smaller numbers are subnormal, and slow
 
 
 def outer(a: Tensor, b: Tensor) -> Tensor:

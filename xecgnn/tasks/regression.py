@@ -66,10 +66,12 @@ class RegressionTask(Task):
         usable = self.valid(values)
         if not usable.any():
             raise ValueError(f"task {self.name}: no usable training target among {len(values)} events")
-        if guess is not None:
+        values = values[usable]
+        if guess is None:
+            values = self.transform(values)
+        else:
             guess = guess.to(values)[usable]
-        values = values[usable] if guess is None else self.nearest(values[usable], guess)
-        values = self.transform(values) - (0 if guess is None else self.transform(guess))
+            values = self.transform(self.nearest(values, guess)) - self.transform(guess)
         std, mean = torch.std_mean(values, 0, correction=0)
         # A constant target (monochromatic photons) has no spread: rounding must not become its scale.
         size = values.abs().amax(0)
