@@ -214,8 +214,14 @@ def main() -> None:
         "--training", type=int, default=20_000, help="events that the boosting learns from; 0: no boosting"
     )
     arguments = parser.parse_args()
+    try:
+        events = Events.read(arguments.file, ["reference", "truth"])
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    if "limit_edepTruth" not in events:
+        parser.error(f"{arguments.file} has no branch limit_edepTruth: simulate it with --limits")
     print(f"{100 * QUANTILE:g} % quantiles; all of it uses the truth, none is a strict bound\n")
-    print(light_table(Events.read(arguments.file, ["reference", "truth"])).markdown())
+    print(light_table(events).markdown())
     if arguments.training:
         print("\n" + boosting_table(arguments.training).markdown())
 
