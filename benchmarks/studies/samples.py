@@ -45,7 +45,7 @@ class Sample:
         return path
 
 
-# Those of bin/demo, and for more: 400 000 events, and enough to validate and to test what comes of them.
+# Those of bin/demo, and for more: 800 000 events, and enough to validate and to test what comes of them.
 TRAIN, VALIDATION, TEST = Sample("train", 16000, 1), Sample("val", 2000, 2), Sample("test", 2000, 3)
-JUDGE, LONG = Sample("judge", 16000, 98), [Sample(f"big_{seed}", 50000, seed) for seed in range(101, 109)]
+JUDGE, LONG = Sample("judge", 16000, 98), [Sample(f"big_{seed}", 50000, seed) for seed in range(101, 117)]
 FINAL = Sample("final", 16000, 97)
