@@ -18,8 +18,8 @@ from studies.training import UNDRAWN, Training
 from xecgnn.config import InpaintConfig, PretrainConfig
 from xecgnn.table import Table
 from xecgnn.training.checkpoint import read_checkpoint
+from xecgnn.training.folder import LAST
 from xecgnn.training.resume import load_weights
-from xecgnn.training.run import LAST
 
 PARTS, VALIDATION = [Sample(f"part_{seed}", 2000, seed) for seed in range(100, 108)], Sample("part_99", 2000, 99)
 LABELS = {"1/8": 1, "1/2": 4, "all": 8}  # share of the labelled events -> files
