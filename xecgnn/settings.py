@@ -3,23 +3,60 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, field_validator
 
-__all__ = ["ConfigError", "Settings", "flattened", "overridden", "parse_yaml", "read_yaml", "validated"]
+__all__ = [
+    "AnyPath", "ConfigError", "Paths", "Settings", "expanded", "flattened", "overridden", "parse_yaml", "read_yaml",
+    "validated",
+]  # fmt: skip
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def expanded(path: Any) -> Any:
+    """A path with the home folder for `~` and the values of `$VARIABLES`; what is no path stays as it is.
+
+    Raises:
+        ValueError: a variable is not set, and there is no file of that name.
+    """
+    if not isinstance(path, str | Path):
+        return path
+    head, mark, name = str(path).rpartition(":///")  # of a URI
+    text = head + mark + os.path.expandvars(os.path.expanduser(name))
+    unset = re.search(r"\$\{?(\w+)", text)
+    if unset and not os.path.exists(text):
+        raise ValueError(f"{path}: there is no variable {unset[1]} in the environment")
+    return type(path)(text)
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+AnyPath = Annotated[str, AfterValidator(expanded)]  # a path, a glob, a name or a URI, as text
+Paths = Annotated[list[AnyPath], BeforeValidator(_as_list)]
 
 
 class Settings(BaseModel):
     """A group of settings. Unknown keys and wrong types are errors; assignments are validated like the constructor."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, validate_default=True)
+
+    @field_validator("*")
+    @classmethod
+    def _expanded(cls, value: object) -> object:
+        """Paths are those of the user's shell, wherever they are written; `AnyPath` is for those that are text."""
+        if isinstance(value, list):
+            return [expanded(item) if isinstance(item, Path) else item for item in value]
+        return expanded(value) if isinstance(value, Path) else value
 
 
 class ConfigError(ValueError):
@@ -28,7 +65,7 @@ class ConfigError(ValueError):
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file; where there is no such file, the shipped config of that name."""
-    source = Path(path)
+    source = Path(expanded(path))
     if not source.is_file() and source.parent not in (Path(), Path("configs")):
         raise FileNotFoundError(f"config {str(path)!r} not found")
     if not source.is_file():

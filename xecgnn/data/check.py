@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from xecgnn.arrays import Ints
 from xecgnn.data.blocks import cut_blocks
@@ -21,6 +20,7 @@ from xecgnn.data.match import event_pairs, repeated_pairs, shared_pairs
 from xecgnn.data.reader import BadFileError, TreeReader
 from xecgnn.detector import Detector
 from xecgnn.names import IDENTIFIERS, NPHO, RELATIVE_NPHO, RELATIVE_TIME, SCHEMA, TARGETS, TREE
+from xecgnn.progress import Progress
 from xecgnn.table import Table
 
 __all__ = ["CheckReport", "Problem", "check_files"]
@@ -126,8 +126,10 @@ def _check_file(reader: TreeReader, detector: Detector, report: CheckReport) -> 
     npho = next((name for name in (NPHO, RELATIVE_NPHO) if name in usable), None)
     if npho and RELATIVE_TIME in usable:
         blocks = cut_blocks(0, np.asarray(reader.tree[npho].entry_offsets, dtype=np.int64), BLOCK_EVENTS)
-        for block in tqdm(blocks, desc=path.name, unit="block", leave=False, disable=None):
-            report.totals.add(*reader.read((npho, RELATIVE_TIME), block.start, block.stop).values())
+        with Progress(path.name, events) as shown:
+            for block in blocks:
+                report.totals.add(*reader.read((npho, RELATIVE_TIME), block.start, block.stop).values())
+                shown.advance(block.num_events)
 
 
 def _check_layout(reader: TreeReader, report: CheckReport) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import signal
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -110,7 +111,6 @@ class EventLoader:
     def __iter__(self) -> Iterator[Readings]:
         if self._batch and not self._resumed:
             self._epoch, self._batch = self._epoch + 1, 0
-        self._resumed = False
         return self._iterate()
 
     def state_dict(self) -> dict[str, Any]:
@@ -158,6 +158,7 @@ class EventLoader:
         )
 
     def _iterate(self) -> Iterator[Readings]:
+        self._resumed = False  # here, with the first batch: Lightning makes an iterator that it does not use
         # Workers take turns, and a DataLoader always begins with its first: that one gets the share whose turn it is.
         shares = [self._share((self._batch + worker) % self._consumers) for worker in range(self._consumers)]
         capacity = self._capacity if self.shuffle else 1
@@ -184,7 +185,12 @@ class EventLoader:
             batch_size=None,
             num_workers=self.config.num_workers,
             multiprocessing_context="forkserver",
-            worker_init_fn=end_with_user,
+            worker_init_fn=_begin_worker,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # or it would draw from the global one
         )
+
+
+def _begin_worker(_: int) -> None:
+    """SIGTERM to all processes of a job is for the training: it needs its workers until it has ended in order."""
+    end_with_user(signal.SIGTERM)
