@@ -83,3 +83,6 @@ class Readings:
     def _each(self, function: Callable[[Tensor], Tensor]) -> Readings:
         y = {task: function(values) for task, values in self.y.items()}
         return Readings(function(self.x), y, **{name: function(ids) for name, ids in self.identifiers.items()})
+
+
+torch.serialization.add_safe_globals([Readings])  # for torch.load, which takes only known classes
