@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ __all__ = ["commit", "content_hash", "file_hash", "made_by", "source"]
 
 ROOT = Path(__file__).parents[1]
 MB = 2**20
-LIBRARIES = ("torch", "torch-geometric", "lightning", "numpy", "uproot", "onnxruntime")
+LIBRARIES = ("torch", "torch_geometric", "lightning", "numpy", "uproot", "onnxruntime")  # where they are used
 
 
 @cache
@@ -45,18 +44,14 @@ def commit(*changes: str) -> str:
 
 def made_by() -> dict[str, str]:
     """What runs in this process, as texts by name: command line and folder, code, libraries, host, date."""
-    found = {"xecgnn": xecgnn.__version__, "commit": commit(), "Python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
+    versions = {"xecgnn": xecgnn.__version__, "commit": commit(), "Python": platform.python_version()}
+    versions |= {name: sys.modules[name].__version__ for name in LIBRARIES if name in sys.modules}
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "folder": str(Path.cwd()),
         "host": platform.node(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": ", ".join(f"{name} {text}" for name, text in found.items() if text),
+        "versions": ", ".join(f"{name} {text}" for name, text in versions.items() if text),
     }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import yaml
 
-from xecgnn.config import RunConfig, TrainConfig
+from xecgnn.config import RunConfig, TrainConfig, from_anywhere
 
 if TYPE_CHECKING:
     import torch
@@ -91,6 +91,7 @@ def run_training(
 
     from xecgnn.training import checkpoint, resume, run
     from xecgnn.training.module import TrainingModule
+    from xecgnn.training.starts import add_start
 
     monitor = config.checkpoint.monitor
     run.check_monitor(monitor, objective.metric_names())
@@ -108,9 +109,10 @@ def run_training(
             raise ValueError("training.freeze_encoder: nothing to keep, checkpoint.init_from names no checkpoint")
         folder = run.make_run_folder(config.checkpoint.artifacts_dir, config.run_name or run.dated(default_name))
     config.run_name = folder.name
-    settings = config.model_dump(mode="json")
+    settings = from_anywhere(config.model_dump(mode="json"))
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+        add_start(folder, data.detector, data.files)
 
     run_id = source[checkpoint.KEY].get("mlflow_run_id") if start.continues else None
     loggers = run.build_loggers(config.logging, folder.name, settings, run_id)

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel
 from torch import Tensor, nn
 
+from xecgnn.config import from_anywhere
 from xecgnn.detector import Detector
 from xecgnn.nn.config import NormalizationConfig
 from xecgnn.plugins import check_plugins
@@ -77,7 +78,7 @@ def _continued(config: ConfigT, checkpoint: dict[str, Any], path: Path) -> Confi
     check_plugins(checkpoint[KEY]["config"].get("plugins", []), path)
     before = validated(type(config), checkpoint[KEY]["config"] | {"run_name": path.absolute().parent.name})
     run = flattened(before.model_dump(mode="json"))
-    given = flattened(config.model_dump(mode="json", exclude_unset=True))
+    given = flattened(from_anywhere(config.model_dump(mode="json", exclude_unset=True)))
     changed = {name: value for name, value in given.items() if run.get(name) != value}
     fixed = [name for name in changed if not _is_free(name, run["training.scheduler"])]
     if fixed:

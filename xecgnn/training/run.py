@@ -54,7 +54,7 @@ def make_run_folder(artifacts_dir: str, run_name: str) -> Path:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / f"{LAST}.pth"
-    if {path.name for path in folder.iterdir()} - {"config.yaml"}:  # a run that never finished an epoch left only this
+    if {path.name for path in folder.iterdir()} - {"config.yaml", METRICS}:  # what a run without a checkpoint leaves
         hint = f", or continue it with --resume_from {last}" if last.exists() else ""
         raise FileExistsError(f"{folder} exists; choose another --run_name{hint}")
     return folder
