@@ -1,6 +1,6 @@
 """Damaged inputs and killed commands: how each ends, by class. Wanted: no traceback, no hang, nothing wrong or lost.
 
-Usage: python benchmarks/faults.py [root yaml kills ...] [--number 400] [--seed 0] [--show]
+Usage: python benchmarks/faults.py [root yaml checkpoint onnx kills ...] [--number 400] [--seed 0] [--show]
 
 Each part of `fault_injection/` does its damage `--number` times, the same for the same seed.
 """
@@ -18,7 +18,13 @@ from fault_injection.outcome import BAD, KINDS, Outcome
 from xecgnn.table import Table
 
 # part -> its module in fault_injection, and how often it does its damage unless told
-PARTS = {"root": ("root_files", 400), "yaml": ("yaml_files", 400), "kills": ("kills", 20)}
+PARTS = {
+    "root": ("root_files", 400),
+    "yaml": ("yaml_files", 400),
+    "checkpoint": ("checkpoints", 400),
+    "onnx": ("onnx_files", 400),
+    "kills": ("kills", 20),
+}
 
 
 def main() -> None:

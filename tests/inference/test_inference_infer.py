@@ -14,8 +14,8 @@ from xecgnn.data import write as write_events
 from xecgnn.data.parts import stored_events
 from xecgnn.export.metadata import weights_hash
 from xecgnn.inference import CheckpointPredictor, InferConfig, predict_files, stream
-from xecgnn.inference.stream import file_hash
 from xecgnn.models import XECModel
+from xecgnn.provenance import file_hash
 from xecgnn.schema import Schema
 
 

@@ -19,6 +19,7 @@ from pydantic_settings import CliSettingsSource
 
 import xecgnn
 from xecgnn.plugins import load_plugins, loaded_paths
+from xecgnn.provenance import commit
 from xecgnn.settings import Settings, flattened, overridden, read_yaml, validated
 from xecgnn.signals import Ended, handled
 
@@ -178,9 +179,11 @@ def parse_command(
         prog, usage, description, epilog, formatter_class=_Help, allow_abbrev=False, conflict_handler="resolve"
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    version = f"{prog}: xecgnn {xecgnn.__version__} {commit()}".strip() if "--version" in arguments else ""
+    parser.add_argument("--version", action="version", version=version, help="print version and commit, and exit")
     file: dict[str, Any] = {}
     if config:
-        if not arguments or (arguments[0].startswith("-") and not {"-h", "--help"} & set(arguments)):
+        if not arguments or (arguments[0].startswith("-") and not {"-h", "--help", "--version"} & set(arguments)):
             parser.error("the config file comes first: " + usage)
         file = {} if arguments[0].startswith("-") else read_yaml(arguments[0])
         parser.add_argument("config", help="YAML file with the settings that differ from the defaults")

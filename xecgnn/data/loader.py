@@ -16,7 +16,7 @@ from xecgnn.data.batch import Readings
 from xecgnn.data.blocks import Block, batch_sizes, cut_blocks, deal, group_pieces, stream_order, worker_share
 from xecgnn.data.config import DataConfig
 from xecgnn.data.files import Paths, common_columns, scan_files
-from xecgnn.data.reader import BadFileError
+from xecgnn.data.reader import BadFileError, FileScan
 from xecgnn.data.stream import EventStream, Share
 from xecgnn.detector import Detector
 from xecgnn.names import FEATURES, IDENTIFIERS, TARGETS
@@ -93,6 +93,11 @@ class EventLoader:
             raise ValueError(f"none of the events in {len(self._files)} files passes the fiducial cut")
         self._sizes = self._rank_sizes(rank)
         self._epoch, self._batch, self._resumed = 0, 0, False
+
+    @property
+    def files(self) -> list[FileScan]:
+        """What was found in the files."""
+        return self._files
 
     @property
     def num_events(self) -> int:

@@ -73,6 +73,10 @@ class TreeReader:
             self.close()
             raise
 
+    def text(self, name: str) -> str:
+        """A string that lies beside the tree; "" where there is none of that name."""
+        return str(self._file[name]) if f"{name};1" in self._file.classnames() else ""
+
     def _open_tree(self) -> Any:
         size, expected = self.path.stat().st_size, self._file.file.fEND
         if size < expected:

@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from xecgnn.data.config import ReaderConfig
 from xecgnn.data.events import Events
+from xecgnn.data.reader import TreeReader
 from xecgnn.evaluation.limits import limit_predictions
 from xecgnn.evaluation.measures import usable_events
 from xecgnn.evaluation.predictions import NETWORK, baseline_branch
-from xecgnn.names import IDENTIFIERS, TARGETS, TREE, is_valid
+from xecgnn.names import IDENTIFIERS, MODEL_HASH, TARGETS, TREE, is_valid
+from xecgnn.provenance import file_hash
 from xecgnn.schema import KINDS, prediction_of, sigma_of
 from xecgnn.tasks.registry import named_tasks
 from xecgnn.tasks.task import Task
@@ -81,6 +84,8 @@ def load_sample(
     events = _read(path, tree)
     references = _references(reference, events, path)
     facts: dict[str, Any] = {"input": str(path), "events_in_input": len(events)}
+    with TreeReader(path, ReaderConfig(tree=tree)) as reader:
+        facts |= {"input_sha256": file_hash(path), "model_hash": reader.text(MODEL_HASH)}
     facts["duplicates"] = {str(path): _duplicates(events)}
     files = {NETWORK: events}
     if compare is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from xecgnn.export.raw_model import READINGS, RawModel
+from xecgnn.export.seal import seal
 
 __all__ = ["FORBIDDEN", "OPSET", "operators", "write_onnx"]
 
@@ -45,6 +46,7 @@ def write_onnx(raw: RawModel, path: str | Path, metadata: Mapping[str, str]) -> 
     program.model.metadata_props.update(metadata)
     program.model.producer_name, program.model.producer_version = "xecgnn", metadata["xecgnn_version"]
     program.save(str(path))
+    seal(Path(path))
     if found := sorted(set(FORBIDDEN) & set(operators(path))):
         raise ValueError(f"the exported graph has operators that it must not have: {', '.join(found)}")
 
