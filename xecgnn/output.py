@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["check_new", "completed", "write_text"]
+__all__ = ["check_local", "check_new", "completed", "write_text"]
 
 
 @contextmanager
@@ -31,14 +32,23 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8", newline="")
 
 
+def check_local(path: str | Path) -> None:
+    """Raise a ValueError where a path is an address, such as `root://host//file.root` (as a path: `root:/host/...`)."""
+    if address := re.match(r"(\w[\w+.-]+):/+(?=[^/])", str(path)):
+        remote = f"{address[1]}://{str(path)[address.end():]}"
+        raise ValueError(f"{remote}: not a file of this machine; copy it here first (xrdcp, rsync), or mount it")
+
+
 def check_new(*paths: Path, overwrite: bool | None = None, option: str = "--output") -> None:
-    """Raise FileExistsError where there is something of a name, unless it may be replaced.
+    """Raise FileExistsError where there is something of a name, unless it may be replaced; ValueError for an address.
 
     Args:
         paths: The outputs.
         overwrite: The setting of that name; None where a command has none.
         option: What names the outputs on the command line.
     """
+    for path in paths:
+        check_local(path)
     for path in () if overwrite else paths:
         if path.exists():
             remedy = "remove it, or choose another name"

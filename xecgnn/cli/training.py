@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import yaml
-
 from xecgnn.config import RunConfig, TrainConfig
+from xecgnn.output import write_text
+from xecgnn.settings import to_yaml
 
 if TYPE_CHECKING:
     import torch
@@ -110,7 +110,7 @@ def run_training(
     config.run_name = folder.name
     settings = config.model_dump(mode="json")
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+        write_text(folder / "config.yaml", to_yaml(settings))
 
     run_id = source[checkpoint.KEY].get("mlflow_run_id") if start.continues else None
     loggers = run.build_loggers(config.logging, folder.name, settings, run_id)
