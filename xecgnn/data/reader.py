@@ -75,8 +75,8 @@ class TreeReader:
     def _open_tree(self) -> Any:
         name, size, expected = self.config.tree, self.path.stat().st_size, self._file.file.fEND
         if not self.keys and not self._file.file.fSeekInfo:  # ROOT writes both when it closes a file
-            opened = f"""root -l -b -q -e 'TFile f("{self.path}", "UPDATE")'"""
-            raise BadFileError(f"{self.path}: not closed by its writer; ROOT recovers what it can of it: {opened}")
+            recovers = f"hadd recovered.root '{self.path}'"
+            raise BadFileError(f"{self.path}: not closed by its writer; ROOT recovers what it can of it: {recovers}")
         if size < expected:
             raise BadFileError(f"{self.path}: truncated, {size} of {expected} bytes")
         if not self._cycles():
