@@ -17,6 +17,8 @@ __all__ = ["ConfigError", "Settings", "flattened", "overridden", "parse_yaml", "
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
+SHOWN = 4  # mistakes that are told at once
+
 
 class Settings(BaseModel):
     """A group of settings. Unknown keys and wrong types are errors; assignments are validated like the constructor."""
@@ -129,6 +131,7 @@ def validated(cls: type[ModelT], values: Mapping[str, Any], source: str = "") ->
         return cls.model_validate(values)
     except ValidationError as error:
         problems = [_explain(cls, values, problem) for problem in error.errors()]
+        problems[SHOWN:] = [f"... and {len(problems) - SHOWN} more"] * (len(problems) > SHOWN)
         raise ConfigError(f"{source}: {'; '.join(problems)}" if source else "\n".join(problems)) from None
 
 
