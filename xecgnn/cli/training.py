@@ -8,10 +8,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import yaml
-
 from xecgnn.config import RunConfig, TrainConfig, from_anywhere
 from xecgnn.output import write_text
+from xecgnn.settings import to_yaml
 
 if TYPE_CHECKING:
     import torch
@@ -133,7 +132,7 @@ def _trained(
     settings = from_anywhere(config.model_dump(mode="json"))
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         folders.check_space(folder, sum(p.numel() * p.element_size() for p in network.parameters()))
-        write_text(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+        write_text(folder / "config.yaml", to_yaml(settings))
         add_start(folder, data.detector, data.files)
 
     run_id = source[checkpoint.KEY].get("mlflow_run_id") if start.continues else None
