@@ -7,6 +7,7 @@ import difflib
 import functools
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -118,7 +119,9 @@ def _ending(debug: bool) -> Iterator[None]:
     except KeyboardInterrupt as stop:
         if debug:
             raise
-        sys.exit(SIGNALLED + (stop.number if isinstance(stop, Ended) else 2))
+        number = stop.number if isinstance(stop, Ended) else signal.SIGINT
+        sys.stderr.write(f"ended by {signal.Signals(number).name}\n")
+        sys.exit(SIGNALLED + number)
     except Exception as error:
         if debug:
             raise
