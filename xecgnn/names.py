@@ -75,6 +75,8 @@ TARGETS: dict[str, str] = {
     "timing": "timeTruth",
     "uvwFI": "uvwTruth",
     "angleVec": "emiVec",
+    "edep": "edepTruth",
+    "centroid": "centroidTruth",
     "n_gamma": "n_gamma",
 }
 

@@ -1,7 +1,8 @@
-"""Is pretraining worth it, and filling dead channels? Small networks; the tables of docs/pretraining.md.
+"""Is pretraining worth it, and filling dead channels? The demo's network; the tables of docs/pretraining.md.
 
-Fine-tuning against training from scratch at several shares of the labels, a linear fit of the direction to the tokens,
-the inpainter against neighbours, and the reconstruction of events with dead sensors, untouched and filled.
+Pretraining should help where labels are few: fine-tuning against training from scratch with an eighth of them and with
+all, a linear fit of the direction to the tokens, the inpainter against neighbours, and the reconstruction of events
+with dead sensors, untouched and filled.
 """
 
 from __future__ import annotations
@@ -10,22 +11,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from studies import demo
 from studies.measurements import events, filling_errors, kill, linear_fit, resolutions
 from studies.samples import Sample
 from studies.study import Folders, Job, Metrics, Results, Study
 from studies.tables import NOT_MEASURED, cell
 from studies.training import UNDRAWN, Training
 from xecgnn.config import InpaintConfig, PretrainConfig
+from xecgnn.settings import flattened, read_yaml
 from xecgnn.table import Table
 from xecgnn.training.checkpoint import read_checkpoint
 from xecgnn.training.folder import LAST
 from xecgnn.training.resume import load_weights
 
 PARTS, VALIDATION = [Sample(f"part_{seed}", 2000, seed) for seed in range(100, 108)], Sample("part_99", 2000, 99)
-LABELS = {"1/8": 1, "1/2": 4, "all": 8}  # share of the labelled events -> files
+LABELS = {"1/8": (1, 16), "all": (8, 4)}  # share of the labelled events -> files, epochs
 DEAD, KILLED = (0.02, 0.05, 0.10), 0.05
 RIDGE = (0.1, 1.0, 10.0, 100.0, 1000.0)  # penalties of the linear fit
-STARTS = {"scratch": "from scratch", "patch": "pretrained, patches", "random": "pretrained, single sensors"}
+PRETRAINED = "pretrained"
+STARTS = {"scratch": "from scratch", PRETRAINED: PRETRAINED}
 METHODS = ("network", "solid angle", "neighbours", "floor")
 METRICS = {
     "resolution_deg": "opening angle [deg]",
@@ -34,26 +38,25 @@ METRICS = {
     "w_resolution_68": "w [mm]",
     "energy_resolution_68": "energy [%]",
 }
-NETWORK = {
-    "model.encoder_dim": 128, "model.hex_dim": 16, "model.hex_depth": 1,
-    "model.fusion_dropout": 0.0, "model.head_dropout": 0.0, "data.batch_size": 16, "training.optimizer": "muon",
-    "training.scheduler": "onecycle", "training.lr": 5e-5, "training.max_lr": 1e-3, "training.pct_start": 0.15,
-}  # fmt: skip
+NETWORK = {n: value for n, value in flattened(read_yaml("demo")).items() if n.startswith(("model.", "training."))}
+NETWORK |= {"data.batch_size": 32}
+PRETRAINING, INPAINTING = 6, 2  # epochs over all events
 
 
-def pretrain(seed: int, pattern: str) -> Training:
-    settings = {**NETWORK, "training.epochs": 2, "masking.pattern": pattern}
-    return Training(f"pretrain_{pattern}", seed, "pretrain", settings, files(len(PARTS)), PretrainConfig)
+def pretrain(seed: int) -> Training:
+    settings = {**NETWORK, "training.epochs": PRETRAINING}
+    return Training("pretrain", seed, "pretrain", settings, files(len(PARTS)), PretrainConfig)
 
 
 def inpaint(seed: int) -> Training:
-    return Training("inpaint", seed, "inpaint", {**NETWORK, "training.epochs": 1}, files(len(PARTS)), InpaintConfig)
+    settings = {**NETWORK, "training.epochs": INPAINTING}
+    return Training("inpaint", seed, "inpaint", settings, files(len(PARTS)), InpaintConfig)
 
 
-def regress(seed: int, used: int, start: str) -> Training:
-    """As many steps as one pass over all events takes; from scratch, or from a pretraining."""
-    settings = {**NETWORK, **UNDRAWN, "training.epochs": len(PARTS) // used}
-    before = None if start == "scratch" else pretrain(seed, start)
+def regress(seed: int, used: int, epochs: int, start: str) -> Training:
+    """From scratch, or from the pretraining, on a share of the labelled events."""
+    settings = {**NETWORK, **UNDRAWN, "training.epochs": epochs}
+    before = None if start == "scratch" else pretrain(seed)
     return Training(f"{start}_{used}", seed, "multitask", settings, files(used), start=before)
 
 
@@ -62,13 +65,12 @@ def files(used: int) -> dict[str, list[Sample]]:
 
 
 def jobs(seed: int) -> Iterator[Job]:
-    reference, filler = regress(seed, len(PARTS), "scratch"), inpaint(seed)
-    for used in LABELS.values():
+    reference, filler = regress(seed, *LABELS["all"], "scratch"), inpaint(seed)
+    for used, epochs in LABELS.values():
         for start in STARTS:
-            training = regress(seed, used, start)
+            training = regress(seed, used, epochs, start)
             yield Job(training.name, seed, training.resolved(), partial(judge, training))
-    probed = {"untrained": None, "scratch": reference} | {name: pretrain(seed, name) for name in ("patch", "random")}
-    for start, source in probed.items():
+    for start, source in {"untrained": None, "scratch": reference, PRETRAINED: pretrain(seed)}.items():
         decides = {"ridge": RIDGE, "network": (source or reference).resolved(), "trained": source is not None}
         yield Job(f"probe_{start}", seed, decides, partial(probe, reference, source))
     for share in DEAD:
@@ -123,7 +125,7 @@ def by_metric(rows: Mapping[str, Iterable[Metrics]]) -> str:
 def fine_tuning(results: Results) -> str:
     return by_metric({
         f"{labels} of the labels, {title}": results.get(f"{start}_{used}", {}).values()
-        for labels, used in LABELS.items()
+        for labels, (used, _) in LABELS.items()
         for start, title in STARTS.items()
     })
 
@@ -154,4 +156,4 @@ def dead_sensors(results: Results) -> str:
 
 
 TABLES = {"fine-tuning": fine_tuning, "linear fit": linear, "filling": filling, "dead sensors": dead_sensors}
-STUDY = Study("pretraining", (0, 1), jobs, TABLES)
+STUDY = Study("pretraining", demo.CHOOSING, jobs, TABLES)

@@ -10,7 +10,7 @@ from typing import Any
 from xecgnn.data.events import Events
 from xecgnn.simulation import Constants, SimulationConfig, write_simulation
 
-__all__ = ["FINAL", "JUDGE", "LONG", "TEST", "TRAIN", "VALIDATION", "Sample"]
+__all__ = ["FINAL", "JUDGE", "LONG", "TEST", "TEST_LIMITS", "TRAIN", "VALIDATION", "Sample"]
 
 log = logging.getLogger("evidence")
 
@@ -18,9 +18,9 @@ log = logging.getLogger("evidence")
 class Sample:
     """Events of the uniform sample in one file."""
 
-    def __init__(self, name: str, events: int, seed: int, detector: str = "meg2") -> None:
+    def __init__(self, name: str, events: int, seed: int, detector: str = "meg2", limits: bool = False) -> None:
         self.name = name
-        self.config = SimulationConfig(events=events, seed=seed, detector=detector, compression="lz4")
+        self.config = SimulationConfig(events=events, seed=seed, detector=detector, compression="lz4", limits=limits)
 
     def resolved(self) -> dict[str, Any]:
         """All that decides the events."""
@@ -45,7 +45,8 @@ class Sample:
         return path
 
 
-# Those of bin/demo, and for more: 400 000 events, and enough to validate and to test what comes of them.
+# Those of bin/demo, and for more: 800 000 events, and enough to validate and to test what comes of them.
 TRAIN, VALIDATION, TEST = Sample("train", 16000, 1), Sample("val", 2000, 2), Sample("test", 2000, 3)
-JUDGE, LONG = Sample("judge", 16000, 98), [Sample(f"big_{seed}", 50000, seed) for seed in range(101, 109)]
+JUDGE, LONG = Sample("judge", 16000, 98), [Sample(f"big_{seed}", 50000, seed) for seed in range(101, 117)]
 FINAL = Sample("final", 16000, 97)
+TEST_LIMITS = Sample("test_limits", 2000, 3, limits=True)  # those of TEST, and what could be reached of them

@@ -52,10 +52,18 @@ def test_vectors_are_turned_with_the_frame(mini: Detector) -> None:
 
 def test_place_and_time_are_those_of_the_spot(mini: Detector) -> None:
     spot = spots(mini)
-    for name, guess in (("uvwFI", spot.uvw), ("timing", spot.time.unsqueeze(1))):
+    for name, guess in (("uvwFI", spot.uvw), ("centroid", spot.position), ("timing", spot.time.unsqueeze(1))):
         task = task_of(name, spot)
         decoded = task.decode(task.from_spot(torch.zeros(3, task.num_outputs), spot))[name]
         assert torch.allclose(decoded, guess, atol=1e-4), name
+
+
+def test_a_centroid_is_off_the_spot_along_its_frame(mini: Detector) -> None:
+    spot = spots(mini)
+    task = task_of("centroid", spot)
+    decoded = task.decode(task.from_spot(torch.tensor([[2.0, 1.0, -1.0]]).expand(3, 3), spot))["centroid"]
+    along = torch.stack([frame @ off for frame, off in zip(spot.frame, decoded - spot.position, strict=True)])
+    assert torch.allclose(along, torch.tensor([0.6, 0.3, -0.3]).expand(3, 3), atol=1e-4)
 
 
 def test_short_precision_does_not_round_the_guess(mini: Detector) -> None:

@@ -14,7 +14,7 @@ from xecgnn.tasks import TASKS, TasksConfig, build_tasks
 
 PLAIN = ["smooth_l1", "l1", "mse", "huber", "relative_l1", "relative_smooth_l1", "relative_mse", "gaussian_nll"]
 SPHERE = ["vmf", "cosine"]
-REGRESSION = ["angle", "energy", "timing", "uvwFI", "angleVec"]
+REGRESSION = ["angle", "energy", "timing", "uvwFI", "angleVec", "edep", "centroid"]
 CASES = [(name, loss) for name in REGRESSION for loss in PLAIN + SPHERE * name.startswith("angle")]
 CASES += [("n_gamma", "cross_entropy")]
 
@@ -35,6 +35,8 @@ def make_targets(name, n=40):
         "timing": rng.normal(-1.3e-9, 2e-10, (n, 1)),
         "uvwFI": rng.uniform([-24, -68, 0], [24, 68, 20], (n, 3)),
         "angleVec": vector,
+        "edep": rng.uniform(0.01, 0.05, (n, 1)),
+        "centroid": rng.uniform([-70, -60, -30], [-60, 60, 30], (n, 3)),
         "n_gamma": rng.integers(0, 5, (n, 1)),
     }[name]
     return torch.tensor(values, dtype=torch.float32)

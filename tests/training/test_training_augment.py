@@ -18,7 +18,7 @@ from xecgnn.training.augment import AUGMENTATIONS, Augmentation, Mirror, build_a
 from xecgnn.training.config import TrainingConfig
 
 SIGNS = {"y": [1.0, -1.0, 1.0], "z": [1.0, 1.0, -1.0]}
-ALL = ("angle", "energy", "timing", "uvwFI", "angleVec", "n_gamma")
+ALL = ("angle", "energy", "timing", "uvwFI", "angleVec", "edep", "centroid", "n_gamma")
 
 
 def all_tasks() -> nn.ModuleDict:
@@ -58,6 +58,7 @@ def test_targets_mirror_as_vectors_do(mini_events: Events, mini: Detector) -> No
         assert torch.allclose(mirrored.float(), direction.float(), atol=1e-5)
         xyz = torch.tensor(mini.to_xyz(batch.y["uvwFI"].numpy())) * sign
         assert np.allclose(mini.to_xyz(new["uvwFI"].numpy()), xyz, atol=1e-4)
+        assert torch.allclose(new["centroid"], batch.y["centroid"] * sign)
         for name in ("energy", "timing"):
             assert torch.equal(new[name], batch.y[name])
 

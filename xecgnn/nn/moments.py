@@ -81,7 +81,8 @@ class FaceMoments(nn.Module):
                 weights = [share**power for power in POWERS]
                 if name == self.names[0]:
                     weights += self._near(share, spot)
-                sums = torch.stack(weights, 1).double() @ self._powers(name)  # [B, W, 20]
+                powers = self._powers(name)  # one by one: all weights at once, in double, are too large to be reused
+                sums = torch.stack([weight.double() @ powers for weight in weights], 1)  # [B, W, 20]
                 parts.append(self._moments(sums, spot).flatten(1).to(share.dtype))
             return torch.cat(parts, 1)
 
@@ -111,10 +112,10 @@ class FaceMoments(nn.Module):
 
     def _near(self, share: Tensor, spot: Spot) -> list[Tensor]:
         """Shares of the light (B, N) times Gaussians of all widths around the center of the light near the spot."""
-        position = self._powers(self.names[0])[:, 1:4]  # [N, 3]
-        center = spot.position.to(position.dtype)
+        position = self._powers(self.names[0])[:, 1:4].to(share.dtype)  # [N, 3]
+        center = spot.position.to(share.dtype)
         for _ in range(SHIFTS):
-            weight = (share * gaussian(squared_distance(center, position), SHIFT * self.pitch)).to(position.dtype)
+            weight = share * gaussian(squared_distance(center, position), SHIFT * self.pitch)
             center = weight @ position / weight.sum(1, keepdim=True).clamp(min=SMALL)
         squared = squared_distance(center, position)
         return [share * gaussian(squared, reach * self.pitch) for reach in REACHES]
@@ -125,8 +126,9 @@ class FaceMoments(nn.Module):
 
 
 def squared_distance(center: Tensor, position: Tensor) -> Tensor:
-    """Between centers (B, 3) and positions (N, 3), both double: (B, N) of single precision."""
-    return (center.square().sum(1, keepdim=True) - 2 * center @ position.t() + position.square().sum(1)).float()
+    """Between centers (B, 3) and positions (N, 3): (B, N). Axis by axis: products of large numbers lose digits."""
+    x, y, z = (a - b for a, b in zip(position.t().unsqueeze(1), center.t().unsqueeze(2), strict=True))
+    return x * x + y * y + z * z
 
 
 def gaussian(squared: Tensor, width: float) -> Tensor:

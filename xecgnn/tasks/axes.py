@@ -27,6 +27,8 @@ DEG = math.degrees(1.0)
 AXES: dict[str, tuple[Axis, ...]] = {
     "emiAng": (Axis("theta", "θ", "deg", DEG), Axis("phi", "φ", "deg", DEG, period=360.0)),
     "energyTruth": (Axis("energy", "E", "MeV", 1e3),),
+    "edepTruth": (Axis("edep", "E_dep", "MeV", 1e3),),
     "timeTruth": (Axis("time", "t", "ps", 1e12),),
     "uvwTruth": (Axis("u", "u", "mm", 10.0), Axis("v", "v", "mm", 10.0), Axis("w", "w", "mm", 10.0)),
+    "centroidTruth": (Axis("x", "x", "mm", 10.0), Axis("y", "y", "mm", 10.0), Axis("z", "z", "mm", 10.0)),
 }

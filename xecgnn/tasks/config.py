@@ -53,13 +53,13 @@ class RegressionConfig(TaskConfig):
 
 
 class EnergyConfig(RegressionConfig):
-    """Photon energy."""
+    """An energy."""
 
     log_transform: bool = Field(default=False, description="regress the logarithm of the energy")
 
 
 class PositionConfig(RegressionConfig):
-    """First interaction point (u, v, w)."""
+    """A place."""
 
     loss_fn: RegressionLoss = Field(default="mse", description="loss")
 
@@ -84,6 +84,8 @@ class TasksConfig(Settings):
     timing: RegressionConfig = Field(default_factory=RegressionConfig, description="time of the first interaction (s)")
     uvwFI: PositionConfig = Field(default_factory=PositionConfig, description="first interaction u, v, w (cm)")  # noqa: N815
     angleVec: AngleVecConfig = Field(default_factory=AngleVecConfig, description="emission direction, unit vector")  # noqa: N815
+    edep: EnergyConfig = Field(default_factory=EnergyConfig, description="energy left in the xenon (GeV)")
+    centroid: PositionConfig = Field(default_factory=PositionConfig, description="centroid x, y, z of that energy (cm)")
     n_gamma: NGammaConfig = Field(default_factory=NGammaConfig, description="number of photons, 0 to 4")
 
 

@@ -57,6 +57,8 @@ OURS = {
     "timing": "xecgnn.tasks.regression",
     "uvwFI": "xecgnn.tasks.regression",
     "angleVec": "xecgnn.tasks.direction",
+    "edep": "xecgnn.tasks.deposits",
+    "centroid": "xecgnn.tasks.deposits",
     "n_gamma": "xecgnn.tasks.n_gamma",
 }
 TASKS = Tasks("task", OURS)
