@@ -66,7 +66,7 @@ def write(detector: str, events: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         output = Path(folder) / "events.root"
-        write_simulation(SimulationConfig(detector=detector, events=events, output=output), progress=False)
+        write_simulation(SimulationConfig(detector=detector, events=events, output=output))
         seconds, size = time.perf_counter() - start, output.stat().st_size
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{events:6d} events to ROOT (zstd): {events / seconds:6.0f} events/s, "

@@ -37,7 +37,5 @@ def mini_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, events, seed in (("train/a", 128, 1), ("train/b", 64, 2), ("val/a", 64, 3)):
         output = folder / "data" / f"{name}.root"
         output.parent.mkdir(parents=True, exist_ok=True)
-        write_simulation(
-            SimulationConfig(detector="mini", events=events, seed=seed, pileup=False, output=output), progress=False
-        )
+        write_simulation(SimulationConfig(detector="mini", events=events, seed=seed, pileup=False, output=output))
     return folder

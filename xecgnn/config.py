@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
+from textwrap import shorten
 from typing import Any, Final, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import CliSuppress
 
 from xecgnn.data.config import DataConfig
 from xecgnn.evaluation.config import EvaluationConfig
+from xecgnn.export.config import ExportAtEnd
 from xecgnn.models.config import DecoderConfig, InpainterConfig, ModelConfig
 from xecgnn.nn.config import BRANCH_CONSTANTS, MaskingConfig, NormalizationConfig
 from xecgnn.plugins import PluginSettings, load_plugins
-from xecgnn.settings import flattened, overridden, read_yaml, validated
+from xecgnn.settings import AnyPath, flattened, overridden, read_yaml, validated
 from xecgnn.tasks.config import ReweightingConfig, TasksConfig
 from xecgnn.training.config import CheckpointConfig, LoggingConfig, ReconstructionLossConfig, TrainingConfig
 
@@ -25,6 +27,7 @@ __all__ = [
 
 ConfigT = TypeVar("ConfigT", bound="RunConfig")
 
+LONGEST_NAME = 200  # bytes in the name of a run
 # Paths of files that a run is made from, where they are no names of what is shipped.
 INPUTS = ("detector", "survey", "data.train_path", "data.val_path", "data.test_path", "masking.dead_channels")
 FORMAT: Final = 4  # of the settings, weights and files of a run: what was written in another one is refused
@@ -34,8 +37,8 @@ class RunConfig(PluginSettings):
     """Settings of every training."""
 
     format: CliSuppress[Literal[4]] = Field(FORMAT, description="format of a run's folder and checkpoints")
-    detector: str = Field("meg2", description="name of a shipped detector or path of a detector YAML")
-    survey: str | None = Field(None, description="CSV of surveyed sensor positions (id, x, y, z, nx, ny, nz) in cm")
+    detector: AnyPath = Field("meg2", description="name of a shipped detector or path of a detector YAML")
+    survey: AnyPath | None = Field(None, description="CSV of surveyed sensor positions (id, x, y, z, nx, ny, nz) in cm")
     run_name: str | None = Field(None, description="name of the run (null: config name, date and time)")
     seed: int = Field(0, ge=0, description="seed of weights, shuffling, masks and dropout")
     data: DataConfig = Field(default_factory=DataConfig, description="files and how they are read")
@@ -46,6 +49,17 @@ class RunConfig(PluginSettings):
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="optimisation")
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig, description="start and output of the run")
     logging: LoggingConfig = Field(default_factory=LoggingConfig, description="MLflow, TensorBoard, progress bar")
+
+    @field_validator("run_name")
+    @classmethod
+    def _short(cls, name: str | None) -> str | None:
+        """Longer ones would fail with the last files, whose names hold it; others in the first folder."""
+        if name is not None:
+            last = PurePath(name).name
+            if not last or last == ".." or len(os.fsencode(last)) > LONGEST_NAME or not name.isprintable():
+                allowed = f"printable characters, at most {LONGEST_NAME} bytes after the last /"
+                raise ValueError(f"no name for a folder of a run, found {shorten(name, 60)!r}; allowed: {allowed}")
+        return name
 
     @model_validator(mode="after")
     def _constants_of_the_branch(self) -> Self:
@@ -65,6 +79,7 @@ class TrainConfig(RunConfig):
         default_factory=ReweightingConfig, description="flattening of the training sample"
     )
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="what follows the training")
+    export: ExportAtEnd = Field(default_factory=ExportAtEnd, description="what is exported at the end")
 
 
 class ReconstructionConfig(RunConfig):
@@ -123,7 +138,9 @@ def _absolute(path: Any) -> Any:
 
 
 def load_config(
-    path: str | Path, overrides: Mapping[str, Any] | None = None, cls: type[ConfigT] = TrainConfig  # type: ignore[assignment]
+    path: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    cls: type[ConfigT] = TrainConfig,  # type: ignore[assignment]
 ) -> ConfigT:
     """Read a config file, and its plugins; `overrides` maps dotted paths to values, for example {"training.lr": 1e-4}.
 

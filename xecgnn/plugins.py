@@ -16,9 +16,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, TypeAdapter
 
-from xecgnn.settings import Settings
+from xecgnn.settings import Settings, expanded
 
-__all__ = ["Plugin", "PluginSettings", "check_plugins", "load_plugins"]
+__all__ = ["Plugin", "PluginSettings", "check_plugins", "load_plugins", "loaded_paths"]
 
 SHOWN = 12  # digits of a hash in messages
 
@@ -35,7 +35,7 @@ class Plugin:
 def _as_plugins(value: Any) -> Any:
     """A path stands for a plugin, and one for a list of one."""
     items = value if isinstance(value, list | tuple) else [value]
-    return [{"path": str(item)} if isinstance(item, str | Path) else item for item in items]
+    return [{"path": expanded(str(item))} if isinstance(item, str | Path) else item for item in items]
 
 
 Plugins = Annotated[list[Plugin], BeforeValidator(_as_plugins)]
@@ -58,6 +58,11 @@ def load_plugins(plugins: Any) -> list[Plugin]:
         ValueError: the file is not the one with the given hash.
     """
     return [_load(plugin) for plugin in PLUGINS.validate_python(plugins)]
+
+
+def loaded_paths() -> list[str]:
+    """Absolute paths of the plugins that this process has imported."""
+    return [*_loaded]
 
 
 def check_plugins(recorded: Iterable[Mapping[str, Any]], owner: str | Path) -> None:

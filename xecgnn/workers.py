@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
@@ -58,11 +59,13 @@ def in_order(pool: Executor, function: Callable[[S], T], items: Generator[S], de
                 future.cancel()
 
 
-def end_with_user(*_: object) -> None:
-    """In a worker process: end when the process that uses it was killed, instead of waiting for it for ever.
+def end_with_user(*signals: int) -> None:
+    """In a worker process: end with the process that uses it, also when that is killed.
 
-    Takes and ignores what a pool tells its workers, such as their number.
+    Ctrl-C, what a cluster sends to all processes of a job, and these `signals` are for that process alone.
     """
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, *signals):
+        signal.signal(number, signal.SIG_IGN)
     user = multiprocessing.parent_process()
     assert user is not None
 

@@ -21,8 +21,8 @@ from xecgnn.config import InpaintConfig, PretrainConfig
 from xecgnn.settings import flattened, read_yaml
 from xecgnn.table import Table
 from xecgnn.training.checkpoint import read_checkpoint
+from xecgnn.training.folder import LAST
 from xecgnn.training.resume import load_weights
-from xecgnn.training.run import LAST
 
 PARTS, VALIDATION = [Sample(f"part_{seed}", 2000, seed) for seed in range(100, 108)], Sample("part_99", 2000, 99)
 LABELS = {"1/8": (1, 16), "all": (8, 4)}  # share of the labelled events -> files, epochs

@@ -36,7 +36,7 @@ class Sample:
         path = folder / f"{self.name}.root"
         if not path.exists():
             log.info("simulating %s: %d events, seed %d", path, self.config.events, self.config.seed)
-            write_simulation(self.config.model_copy(update={"output": path}), progress=False)
+            write_simulation(self.config.model_copy(update={"output": path}))
         found = Events.read(path, ["run", "event"])
         runs = sorted({*found["run"].tolist()})
         if len(found) != self.config.events or runs != [self.config.seed]:

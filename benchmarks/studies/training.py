@@ -20,8 +20,8 @@ from xecgnn.evaluation.pages.training_report import REPORT
 from xecgnn.evaluation.runs import METRICS, EvaluatedRun
 from xecgnn.settings import flattened
 from xecgnn.training import load_model
+from xecgnn.training.folder import BEST, LAST
 from xecgnn.training.kinds import kind_of
-from xecgnn.training.run import BEST, LAST
 
 __all__ = ["UNDRAWN", "Training", "measured"]
 

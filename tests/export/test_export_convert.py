@@ -54,7 +54,7 @@ def test_normalized_input_gives_the_same_predictions(
 
 def test_inpainter_in_front(tiny: Path, checkpoints: dict[str, Path], tmp_path: Path, run: Run) -> None:
     output, data = tmp_path / "filled.onnx", tmp_path / "data.root"
-    write_simulation(SimulationConfig(detector=str(tiny), events=32, output=data), progress=False)
+    write_simulation(SimulationConfig(detector=str(tiny), events=32, output=data))
     code, lines = run(checkpoints["tiny"], "--output", output, "--inpaint", checkpoints["inpainting"], "--data", data)
     assert code == 0, lines
     predictor, events = OnnxPredictor(output), damaged(simulate_events(load_detector(tiny), 4))

@@ -18,7 +18,7 @@ def config(path, **settings) -> SimulationConfig:
 
 
 def test_file_holds_the_simulated_events(mini: Detector, tmp_path) -> None:
-    path = write_simulation(config(tmp_path / "new" / "events.root"), progress=False)
+    path = write_simulation(config(tmp_path / "new" / "events.root"))
     expected = simulate_events(mini, 70, seed=3)
     with uproot.open(path) as file:
         tree = file[TREE]
@@ -33,7 +33,7 @@ def test_all_branches_pileup_and_dead_channels(mini: Detector, tmp_path) -> None
     dead = tmp_path / "dead.txt"
     dead.write_text("1 2\n3\n")
     settings = {"all_branches": True, "pileup": True, "dead_channels": dead, "compression": "none"}
-    path = write_simulation(config(tmp_path / "a.root", **settings), progress=False)
+    path = write_simulation(config(tmp_path / "a.root", **settings))
     expected = simulate_events(mini, 70, seed=3, pileup=True, dead=[1, 2, 3], all_branches=True)
     with uproot.open(path) as file:
         assert set(file[TREE].keys()) == set(COLUMNS)
@@ -45,9 +45,9 @@ def test_existing_output_is_kept(tmp_path) -> None:
     path = tmp_path / "events.root"
     path.write_text("precious")
     with pytest.raises(FileExistsError, match=r"events\.root exists; .*--overwrite"):
-        write_simulation(config(path), progress=False)
+        write_simulation(config(path))
     assert path.read_text() == "precious"
-    write_simulation(config(path, overwrite=True), progress=False)
+    write_simulation(config(path, overwrite=True))
     with uproot.open(path) as file:
         assert file[TREE].num_entries == 70
 
@@ -61,13 +61,16 @@ def test_nothing_is_left_behind_by_a_failure(tmp_path, monkeypatch) -> None:
 
     monkeypatch.setattr(write_module, "simulate_blocks", failing)
     with pytest.raises(KeyboardInterrupt):
-        write_simulation(config(tmp_path / "events.root"), progress=False)
+        write_simulation(config(tmp_path / "events.root"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_progress_bar_counts_events(tmp_path, capsys) -> None:
-    write_simulation(config(tmp_path / "events.root"), progress=True)
-    assert "70/70" in capsys.readouterr().err
+def test_progress_counts_events(tmp_path, caplog, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("xecgnn.progress.LINE_SECONDS", 0.0)
+    with caplog.at_level("INFO", "xecgnn"):
+        write_simulation(config(tmp_path / "events.root"))
+    assert "events.root: 70 of 70 events, " in caplog.text
+    assert "\r" not in capsys.readouterr().err
 
 
 def test_energy_lines_and_ranges(tmp_path) -> None:

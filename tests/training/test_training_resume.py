@@ -109,7 +109,9 @@ def test_paths_workers_and_devices_may_change(workplace: Path) -> None:
 
 
 def test_fewer_epochs_than_done_are_an_error(workplace: Path) -> None:
-    torch.save(sealed(torch.load(FIRST, weights_only=True) | {"epoch": 4}), FIRST)
+    checkpoint = torch.load(FIRST, weights_only=True)
+    checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] = 5
+    torch.save(sealed(checkpoint), FIRST)
     with pytest.raises(ValueError, match=r"^training\.epochs: the checkpoint has 5 epochs done, found 1$"):
         find_start(load_config("angle.yaml", {"checkpoint.resume_from": FIRST}), "regression")
 
@@ -170,7 +172,7 @@ def test_the_same_line_of_slurm_goes_on(workplace: Path) -> None:
     env = {**os.environ, "PATH": f"{workplace}:{os.environ['PATH']}"}
     line = ["first", "angle.yaml", "gpu", "1:00", *STARTED[:-2], "--epochs", "2", "--resume_from", PRE]
     out = subprocess.run([str(slurm), *line], env=env, capture_output=True, text=True, check=True).stdout
-    arguments = out.strip().removeprefix("--wrap=").split()[1:]
+    arguments = out.strip().removeprefix("--wrap=exec ").split()[1:]
     assert arguments[-2:] == ["--resume_from", FIRST]
     main(arguments)
     assert torch.load(FIRST, weights_only=True)["epoch"] == 1

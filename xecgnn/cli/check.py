@@ -12,7 +12,7 @@ from pydantic_settings import CliPositionalArg
 from xecgnn.cli.command import command
 from xecgnn.names import TREE
 from xecgnn.output import check_new, write_text
-from xecgnn.settings import Settings
+from xecgnn.settings import AnyPath, Paths, Settings
 
 __all__ = ["CheckConfig", "main"]
 
@@ -20,10 +20,10 @@ __all__ = ["CheckConfig", "main"]
 class CheckConfig(Settings):
     """What to look at, and where the findings go."""
 
-    files: CliPositionalArg[list[str]] = Field(description="data files: names, globs or directories")
-    detector: str = Field("meg2", description="name of a detector or path of its YAML file")
+    files: CliPositionalArg[Paths] = Field(description="data files: names, globs or directories")
+    detector: AnyPath = Field("meg2", description="name of a detector or path of its YAML file")
     tree: str = Field(TREE, description="name of the tree in each file")
-    against: list[str] = Field([], description="files that must not share (run, event) with those checked")
+    against: Paths = Field([], description="files that must not share (run, event) with those checked")
     json_file: Path | None = Field(None, description="also write the findings as JSON")
     dead_channels: Path | None = Field(None, description="write the ids of dead sensors, one per line")
     overwrite: bool = Field(False, description="replace output files that exist")

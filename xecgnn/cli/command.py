@@ -5,25 +5,32 @@ from __future__ import annotations
 import argparse
 import difflib
 import functools
+import json
 import logging
+import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-import yaml
 from pydantic_settings import CliSettingsSource
 
 import xecgnn
-from xecgnn.plugins import load_plugins
+from xecgnn.plugins import load_plugins, loaded_paths
 from xecgnn.provenance import commit
-from xecgnn.settings import Settings, flattened, overridden, read_yaml, validated
+from xecgnn.settings import Settings, flattened, overridden, read_yaml, to_yaml, validated
+from xecgnn.signals import Ended, handled
 
-__all__ = ["ALIASES", "INTERRUPTED", "command", "parse_command"]
+__all__ = ["ALIASES", "command", "parse_command"]
 
 ConfigT = TypeVar("ConfigT", bound=Settings)
 
-INTERRUPTED = 130  # exit code after Ctrl-C: 128 + SIGINT
+PACKAGE = Path(xecgnn.__file__).parent
+FAULT, MISTAKE, SIGNALLED = 1, 2, 128  # exit codes: our fault, the user's; what a signal's number is added to
+NEGATIVE = re.compile(r"-\.?\d")  # begins a number: argparse takes -1e-1 for an option
 
 # The short flags of the seeds' parameter table: settings path -> flag.
 ALIASES = {
@@ -53,6 +60,10 @@ ALIASES = {
 class _Parser(argparse.ArgumentParser):
     """argparse with a one-line error that suggests the nearest option."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._negative_number_matcher = NEGATIVE
+
     def error(self, message: str) -> NoReturn:
         unknown = message.removeprefix("unrecognized arguments: ").split()
         if message.startswith("unrecognized arguments") and unknown[0].startswith("-"):
@@ -78,8 +89,7 @@ def command(
 ) -> Callable[[Callable[..., Any]], Callable[..., None]]:
     """Makes a function of settings the entry point of a command, `main(argv=None)`; arguments as `parse_command`.
 
-    With `config`, the function takes the settings and the name of their file without ending. Mistakes of the user end
-    in one line on stderr and exit code 2, Ctrl-C in exit code 130.
+    With `config`, the function takes the settings and the name of their file without ending. How it ends: `_ending`.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., None]:
@@ -87,21 +97,64 @@ def command(
         def main(argv: Sequence[str] | None = None) -> None:
             logging.basicConfig(format="%(message)s")
             logging.getLogger("xecgnn").setLevel(logging.INFO)
-            try:
+            arguments = list(sys.argv[1:] if argv is None else argv)
+            with _ending(debug="--debug" in arguments):
                 settings, path = parse_command(
-                    cls, argv, prog=prog, description=description, usage=usage, config=config
+                    cls, arguments, prog=prog, description=description, usage=usage, config=config
                 )
                 function(settings, *([Path(path).stem] if path else []))
-            except (ValueError, KeyError, OSError) as error:
-                text = error.args[0] if isinstance(error, KeyError) and error.args else error
-                sys.stderr.write(f"error: {text}\n")
-                sys.exit(2)
-            except KeyboardInterrupt:
-                sys.exit(INTERRUPTED)
 
         return main
 
     return decorate
+
+
+@contextmanager
+def _ending(debug: bool) -> Iterator[None]:
+    """The one place where exceptions become lines on stderr and exit codes.
+
+    2: a mistake of the user, in plain words; 1: a fault of ours, which says so; 128 and its number: a signal. With
+    `debug` exceptions are shown as Python does.
+    """
+    try:
+        with handled():
+            yield
+    except BrokenPipeError:  # of `| head`: nobody reads any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(MISTAKE)
+    except KeyboardInterrupt as stop:
+        if debug:
+            raise
+        sys.exit(SIGNALLED + (stop.number if isinstance(stop, Ended) else 2))
+    except Exception as error:
+        if debug:
+            raise
+        text, code = _explain(error)
+        sys.stderr.write(f"error: {text}\n")
+        sys.exit(code)
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """An exception in words, and the exit code.
+
+    Ours are raised for mistakes of the user, as are those of the operating system; whatever else escapes is our fault.
+    """
+    stack = traceback.extract_tb(error.__traceback__)
+    place = stack[-1]
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror, MISTAKE
+    if type(error).__name__ in ("MemoryError", "OutOfMemoryError"):
+        return "out of memory; choose smaller batches, or see that less runs beside this", MISTAKE
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    if isinstance(error, (ValueError, KeyError, OSError)) and Path(place.filename).is_relative_to(PACKAGE):
+        return text, MISTAKE
+    last = (text.strip().splitlines() or [""])[-1]
+    for frame in reversed(stack):
+        if frame.filename in loaded_paths():
+            return f"{frame.filename}, line {frame.lineno}: {type(error).__name__}: {last}", MISTAKE
+    said = f"{type(error).__name__}: {last} ({place.filename}, line {place.lineno})"
+    ours = f"this is a fault of xecgnn {xecgnn.__version__}: please report it, with the command and what --debug shows"
+    return f"{said}; {ours}", FAULT
 
 
 def parse_command(
@@ -131,6 +184,7 @@ def parse_command(
     parser = _Parser(
         prog, usage, description, epilog, formatter_class=_Help, allow_abbrev=False, conflict_handler="resolve"
     )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     version = f"{prog}: xecgnn {xecgnn.__version__} {commit()}".strip() if "--version" in arguments else ""
     parser.add_argument("--version", action="version", version=version, help="print version and commit, and exit")
     file: dict[str, Any] = {}
@@ -155,13 +209,14 @@ def parse_command(
     if epilog:
         parser.add_argument("--tasks", nargs="+", help=argparse.SUPPRESS)
     given = vars(parser.parse_args(arguments))
+    del given["debug"]
     if not config:
         return validated(cls, source(parsed_args=given)() | plugins), None
     path, show, tasks = (given.pop(name, None) for name in ("config", "print_config", "tasks"))
     values = _switches(cls, tasks, parser) | flattened(source(parsed_args=given)()) | plugins
     settings = validated(cls, overridden(file, values))
     if show:
-        sys.stdout.write(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
+        sys.stdout.write(to_yaml(settings.model_dump(mode="json")))
         raise SystemExit(0)
     return settings, path
 
@@ -180,9 +235,16 @@ def _add_option(group: argparse._ActionsContainer, *names: str, **options: Any) 
     """Lists take several values, so that a shell glob works; `--dead_channels` is as good as `--dead-channels`."""
     if options.get("action") == "append":
         options |= {"action": "extend", "nargs": "+"}
+        if "list[str]" in str(options.get("metavar")):
+            options["type"] = _verbatim
     action = group.add_argument(*names, **options)
     for name in action.option_strings:
         group._option_string_actions["--" + name[2:].replace("-", "_")] = action
+
+
+def _verbatim(text: str) -> str:
+    """A name with commas or brackets, which would be read as several, or as JSON."""
+    return json.dumps(text, ensure_ascii=False) if set(text) & set(",[]{}") or text != text.strip() else text
 
 
 def _switches(cls: type[Settings], tasks: Sequence[str] | None, parser: _Parser) -> dict[str, Any]:

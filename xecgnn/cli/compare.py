@@ -10,6 +10,7 @@ from pydantic_settings import CliPositionalArg
 
 from xecgnn.cli.command import command
 from xecgnn.evaluation.config import DrawingSettings
+from xecgnn.settings import AnyPath, Paths
 
 __all__ = ["CompareConfig", "main"]
 
@@ -19,12 +20,12 @@ log = logging.getLogger("xecgnn.compare")
 class CompareConfig(DrawingSettings):
     """Which runs, and by what."""
 
-    runs: CliPositionalArg[list[str]] = Field(description="folders of runs, or their names or ids in MLflow")
+    runs: CliPositionalArg[Paths] = Field(description="folders of runs, or their names or ids in MLflow")
     output_dir: Path = Field(Path("comparison"), description="folder of comparison.md and comparison.pdf")
     metric: str | None = Field(
         None, description="what the runs are ranked by (null: checkpoint.monitor where they share it, else val_loss)"
     )
-    mlflow_uri: str = Field("sqlite:///mlruns.db", description="MLflow tracking store")
+    mlflow_uri: AnyPath = Field("sqlite:///mlruns.db", description="MLflow tracking store")
     overwrite: bool = Field(False, description="replace files that exist")
 
 

@@ -14,6 +14,7 @@ from xecgnn.data.config import ReaderConfig
 from xecgnn.names import NPHO, RELATIVE_TIME, TREE
 from xecgnn.output import check_new
 from xecgnn.plugins import PluginSettings
+from xecgnn.settings import AnyPath, Paths
 
 __all__ = ["DisplayConfig", "main"]
 
@@ -25,14 +26,15 @@ FORMATS = (".pdf", ".png", ".html")
 class DisplayConfig(PluginSettings):
     """Which events, from which files, and how they are drawn."""
 
-    data: CliPositionalArg[list[str]] = Field(description="data files: names, globs or directories")
+    data: CliPositionalArg[Paths] = Field(description="data files: names, globs or directories")
     event: list[int] = Field([], description="events, counted over all files from 0; with --run: their event numbers")
     run: int | None = Field(None, description="run number of the events")
     worst: int | None = Field(None, ge=1, description="draw so many events with the largest loss, or error, instead")
     predictions: Path | None = Field(None, description="ROOT file with predictions, found by run and event")
     output: Path = Field(Path("event.pdf"), description="file to write; its ending says which kind: pdf, png or html")
     scale: Literal["log", "linear", "both"] = Field("both", description="scale of npho and time")
-    detector: str = Field("meg2", description="name of a detector or path of its YAML file")
+    detector: AnyPath = Field("meg2", description="name of a detector or path of its YAML file")
+    survey: Path | None = Field(None, description="CSV of surveyed sensor positions (id, x, y, z, nx, ny, nz) in cm")
     tree: str = Field(TREE, description="name of the tree in each file")
     npho_branch: str = Field(NPHO, description="branch drawn as npho")
     time_branch: str = Field(RELATIVE_TIME, description="branch drawn as time (s)")
@@ -58,7 +60,7 @@ def main(config: DisplayConfig) -> None:
     from xecgnn.evaluation.display.write import write_display
     from xecgnn.evaluation.lookup import EventLookup
 
-    detector = load_detector(config.detector)
+    detector = load_detector(config.detector, config.survey)
     reader = ReaderConfig(**config.model_dump(include={"tree", "npho_branch", "time_branch", "angle_unit"}))
     lookup = EventLookup(config.data, detector.num_sensors, reader, config.predictions)
     if config.worst is not None:

@@ -21,26 +21,25 @@ def reconstruct(config: PretrainConfig | InpaintConfig, default_name: str = "pre
     from xecgnn.evaluation.summary import sample_line
     from xecgnn.nn.masking import Masker
     from xecgnn.training.checkpoint import load_model
+    from xecgnn.training.folder import BEST
     from xecgnn.training.reconstruction import ReconstructionObjective
-    from xecgnn.training.run import BEST
 
     config, start, model, data = prepare(config)
     lists = [read_dead_channels(path, model.detector.num_sensors) for path in config.masking.dead_channels]
     masker = Masker(model.detector, config.masking, lists)
     model.backbone.normalizer.fit(data.sample().x)
     objective = ReconstructionObjective(model, masker, config.loss, config.training.compile)
-    run = run_training(config, start, objective, data, default_name)
-
-    # Look at the best weights: truth, mask and reconstruction of a few events, and the errors beside the baselines'.
-    if run.is_main:
-        name = run.folder.name
-        best = load_model(run.folder / f"{BEST}.pth", kind=start.kind).to(run.device)
-        table, files = evaluate_inpainting(best, masker, data.test_dataloader(), run.folder, name)
-        if config.save_predictions:
-            path = run.folder / f"sensor_predictions_{name}.root"
-            write_sensor_predictions(path, best, masker, data.test_dataloader())
-        files += report(RunFolder(run.folder)).files
-        run.report(f"{sample_line(config.data.test_path)}\n\n{table}", files)
+    with run_training(config, start, objective, data, default_name) as run:
+        # Look at the best weights: the errors beside the baselines', and a few events.
+        if run.is_main:
+            name = run.folder.name
+            best = load_model(run.folder / f"{BEST}.pth", kind=start.kind).to(run.device)
+            table, files = evaluate_inpainting(best, masker, data.test_dataloader(), run.folder, name)
+            if config.save_predictions:
+                path = run.folder / f"sensor_predictions_{name}.root"
+                write_sensor_predictions(path, best, masker, data.test_dataloader())
+            files += report(RunFolder(run.folder)).files
+            run.report(f"{sample_line(config.data.test_path)}\n\n{table}", files)
     return run.folder
 
 

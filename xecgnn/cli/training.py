@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import yaml
-
 from xecgnn.config import RunConfig, TrainConfig, from_anywhere
+from xecgnn.output import write_text
+from xecgnn.settings import to_yaml
 
 if TYPE_CHECKING:
     import torch
@@ -35,11 +36,12 @@ class FinishedRun(NamedTuple):
 
     def report(self, text: str, files: list[Path], numbers: Mapping[str, float] | None = None) -> None:
         """Give what is drawn and the final numbers to MLflow, and say what there is to look at."""
+        from xecgnn.training.folder import LOCK
         from xecgnn.training.metrics.history import METRICS
-        from xecgnn.training.run import log_artifacts
+        from xecgnn.training.tracking import log_artifacts
 
         log_artifacts(self.loggers, files, self.folder / METRICS, numbers or {})
-        artifacts = "\n".join(f"  {path.name}" for path in sorted(self.folder.iterdir()))
+        artifacts = "\n".join(f"  {path.name}" for path in sorted(self.folder.iterdir()) if path.name != LOCK)
         log.info("\n%s\n\nArtifacts in %s:\n%s", text, self.folder, artifacts)
 
 
@@ -56,6 +58,10 @@ def prepare(config: ConfigT) -> tuple[ConfigT, Start, Any, EventDataModule]:
     from xecgnn.training.kinds import build_model, kind_of
     from xecgnn.training.resume import find_start
 
+    if isinstance(config, TrainConfig) and config.export.onnx:
+        from xecgnn.export.runtime import require
+
+        require("onnx", "onnxscript", "onnxruntime")
     config, start = find_start(config, kind_of(config))
     run.pick_device(config.training.device)
     run.reuse_freed_memory()
@@ -83,13 +89,25 @@ def _simulated(config: RunConfig) -> str:
     return "\n".join(lines)
 
 
+@contextmanager
 def run_training(
     config: RunConfig, start: Start, objective: Objective, data: EventDataModule, default_name: str
+) -> Iterator[FinishedRun]:
+    """Train as the settings say, from `start`, and leave checkpoints in a folder: a new one, or that of the run.
+
+    The folder is this process's own until the `with` block ends.
+    """
+    with ExitStack() as locks:
+        yield _trained(config, start, objective, data, default_name, locks)
+
+
+def _trained(
+    config: RunConfig, start: Start, objective: Objective, data: EventDataModule, default_name: str, locks: ExitStack
 ) -> FinishedRun:
-    """Train as the settings say, from `start`, and leave checkpoints in a folder: a new one, or that of the run."""
     from lightning.pytorch.utilities import rank_zero_only
 
-    from xecgnn.training import checkpoint, resume, run
+    from xecgnn.training import checkpoint, resume, run, tracking
+    from xecgnn.training import folder as folders
     from xecgnn.training.module import TrainingModule
     from xecgnn.training.starts import add_start
 
@@ -97,29 +115,33 @@ def run_training(
     run.check_monitor(monitor, objective.metric_names())
 
     # What to begin with, and where to write.
-    source = start.checkpoint
+    source, artifacts = start.checkpoint, Path(config.checkpoint.artifacts_dir)
     resume.check_detector(source, data.detector)
     if start.continues:
-        folder = start.continues.parent
-        log.info("Continuing %s after epoch %d.", folder, source["epoch"] + 1)
+        folder = folders.open_run_folder(start.continues.parent, locks, continues=True)
+        log.info("Continuing %s after %s.", folder, resume.reached(source))
     else:
         if source:
             resume.load_weights(objective.model, source, config.model_dump(mode="json"))
         elif config.training.freeze_encoder:
             raise ValueError("training.freeze_encoder: nothing to keep, checkpoint.init_from names no checkpoint")
-        folder = run.make_run_folder(config.checkpoint.artifacts_dir, config.run_name or run.dated(default_name))
+        folder = artifacts / (config.run_name or folders.dated(default_name))
+        folder = folders.open_run_folder(folder, locks, new_name=not config.run_name)
+    network = objective.model
     config.run_name = folder.name
     settings = from_anywhere(config.model_dump(mode="json"))
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+        folders.check_space(folder, sum(p.numel() * p.element_size() for p in network.parameters()))
+        write_text(folder / "config.yaml", to_yaml(settings))
         add_start(folder, data.detector, data.files)
 
     run_id = source[checkpoint.KEY].get("mlflow_run_id") if start.continues else None
-    loggers = run.build_loggers(config.logging, folder.name, settings, run_id)
-    info = checkpoint.describe_run(start.kind, settings, data.detector) | {"mlflow_run_id": run.mlflow_run_id(loggers)}
+    name = str(folder.relative_to(artifacts)) if folder.is_relative_to(artifacts) else folder.name
+    loggers = tracking.build_trackers(config.logging, name, settings, run_id)
+    run_id = tracking.mlflow_run_id(loggers)
+    info = checkpoint.describe_run(start.kind, settings, data.detector) | {"mlflow_run_id": run_id}
     trainer = run.build_trainer(config.training, folder, loggers, config.logging.progress_bar, monitor)
     module = TrainingModule(objective, config.training, config.seed, info, monitor)
-    network = objective.model
     millions = sum(p.numel() for p in network.parameters()) / 1e6
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad) / 1e6
     sizes = f"{millions:.2f} M parameters, {trained:.2f} M of them trained"

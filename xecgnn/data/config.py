@@ -7,12 +7,11 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from xecgnn.names import NPHO, RELATIVE_TIME, TREE
-from xecgnn.settings import Settings
+from xecgnn.settings import Paths, Settings
 
 __all__ = ["CompressionName", "DataConfig", "ReaderConfig"]
 
 CompressionName = Literal["zstd", "lz4", "zlib", "none"]
-Paths = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
 class ReaderConfig(Settings):

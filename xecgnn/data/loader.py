@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import signal
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from xecgnn.data.batch import Readings
 from xecgnn.data.blocks import Block, batch_sizes, cut_blocks, deal, group_pieces, stream_order, worker_share
 from xecgnn.data.config import DataConfig
 from xecgnn.data.files import Paths, common_columns, scan_files
-from xecgnn.data.reader import BadFileError, FileScan
+from xecgnn.data.reader import FileScan
 from xecgnn.data.stream import EventStream, Share
 from xecgnn.detector import Detector
 from xecgnn.names import FEATURES, IDENTIFIERS, TARGETS
@@ -45,6 +46,9 @@ class EventLoader:
     Workers live from the first batch of an iteration to the last, so that training and validation never hold theirs at
     the same time. They start as those of ``multiprocessing`` with "forkserver" do: a script that uses them runs its
     code under ``if __name__ == "__main__":``.
+
+    Where ``on_bad_file`` is skip, events of a damaged basket come without readings and truth: no number of events or
+    batches changes.
 
     Args:
         paths: Files, globs, directories.
@@ -115,7 +119,6 @@ class EventLoader:
     def __iter__(self) -> Iterator[Readings]:
         if self._batch and not self._resumed:
             self._epoch, self._batch = self._epoch + 1, 0
-        self._resumed = False
         return self._iterate()
 
     def state_dict(self) -> dict[str, Any]:
@@ -163,6 +166,7 @@ class EventLoader:
         )
 
     def _iterate(self) -> Iterator[Readings]:
+        self._resumed = False  # here, with the first batch: Lightning makes an iterator that it does not use
         # Workers take turns, and a DataLoader always begins with its first: that one gets the share whose turn it is.
         shares = [self._share((self._batch + worker) % self._consumers) for worker in range(self._consumers)]
         capacity = self._capacity if self.shuffle else 1
@@ -171,14 +175,14 @@ class EventLoader:
         )
         source = iter(self._source(stream))
         for batch in source:
-            if isinstance(batch, BadFileError):
+            if isinstance(batch, Exception):
                 raise batch
             self._batch += 1
             if self._batch == len(self):
                 next(source, None)  # ends the workers now: who counts the batches (Lightning) never asks for another
             yield batch
 
-    def _source(self, stream: EventStream) -> Iterable[Readings | BadFileError]:
+    def _source(self, stream: EventStream) -> Iterable[Readings | Exception]:
         if not self.config.num_workers:
             return stream
         # Not forked from here: a worker would keep a copy of every page of the training that changes after its start,
@@ -189,7 +193,12 @@ class EventLoader:
             batch_size=None,
             num_workers=self.config.num_workers,
             multiprocessing_context="forkserver",
-            worker_init_fn=end_with_user,
+            worker_init_fn=_begin_worker,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # or it would draw from the global one
         )
+
+
+def _begin_worker(_: int) -> None:
+    """SIGTERM to all processes of a job is for the training: it needs its workers until it has ended in order."""
+    end_with_user(signal.SIGTERM)

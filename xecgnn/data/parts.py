@@ -8,14 +8,15 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from xecgnn.data.events import Events
 from xecgnn.data.writer import TreeWriter, write
-from xecgnn.output import check_new
+from xecgnn.lock import Lock
+from xecgnn.output import check_new, write_text
 from xecgnn.schema import Schema
 
-__all__ = ["PartFiles", "stored_events"]
+__all__ = ["PartFiles", "merged_before", "stored_events"]
+
+MERGED = "merged.root"
 
 
 class PartFiles:
@@ -31,20 +32,18 @@ class PartFiles:
 
     Raises:
         FileExistsError: The output exists (also later, when it is published).
-        ValueError: Another job is at work here, or left parts that depend on other values.
+        BlockingIOError: Another job is at work here.
+        ValueError: One has left parts that depend on other values.
     """
 
     def __init__(self, output: Path, job: Mapping[str, str]) -> None:
         self.output, self.job = output, dict(job)
         self.folder = output.with_name(output.name + ".parts")
-        self._lock = FileLock(self.folder / "lock")
+        self._lock = Lock(self.folder / "lock", output)
 
     def __enter__(self) -> PartFiles:
         self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise ValueError(f"{self.output} is being written by another process, which uses {self.folder}") from None
+        self._lock.__enter__()
         try:
             check_new(self.output)
             self._check_job()
@@ -62,12 +61,12 @@ class PartFiles:
                 if was != now:
                     hint = "repeat the command as it was, or remove the folder to start again"
                     raise ValueError(f"{self.folder} was begun with {name} {was}, not {now}; {hint}")
-        record.write_text(json.dumps(self.job, indent=1), encoding="utf-8")
+        write_text(record, json.dumps(self.job, indent=1))
 
     def __exit__(self, *_: object) -> None:
         if not self.complete():
             shutil.rmtree(self.folder, ignore_errors=True)
-        self._lock.release()
+        self._lock.__exit__()
 
     def complete(self) -> list[Path]:
         """The parts that are done."""
@@ -86,7 +85,7 @@ class PartFiles:
 
     def merge(self, notes: Mapping[str, str]) -> tuple[Path, int]:
         """All parts in one file, still inside the folder, with `notes` beside the tree; and its number of events."""
-        merged = self.folder / "merged.root"
+        merged = self.folder / MERGED
         parts = (events for part in self.complete() for events in stored_events(part))
         return merged, write(parts, merged, notes=notes)
 
@@ -95,6 +94,11 @@ class PartFiles:
         check_new(self.output)
         os.replace(merged, self.output)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def merged_before(output: Path) -> bool:
+    """Whether an interrupted job had all of an output, so that what is made of it may be there too."""
+    return (output.with_name(output.name + ".parts") / MERGED).exists()
 
 
 def stored_events(path: Path) -> Iterator[Events]:

@@ -163,13 +163,15 @@ class Detector:
         return face
 
 
-def load_detector(name_or_path: str | PathLike[str]) -> Detector:
-    """A shipped detector by name ("meg2", "mini"), or one from the path of a YAML file.
+def load_detector(name_or_path: str | PathLike[str], survey: str | PathLike[str] | None = None) -> Detector:
+    """A shipped detector by name ("meg2", "mini"), or one from the path of a YAML file; with surveyed positions.
 
     Raises:
-        FileNotFoundError: neither a shipped name nor a file.
-        ValueError: the file does not describe a detector.
+        FileNotFoundError: neither a shipped name nor a file; no such survey.
+        ValueError: a file does not describe a detector, or not its positions.
     """
+    if survey:
+        return load_detector(name_or_path).with_survey(survey)
     shipped = {Path(item.name).stem: item for item in files("xecgnn").joinpath("geometry").iterdir()}
     if str(name_or_path) in shipped:
         return Detector.from_yaml(shipped[str(name_or_path)].read_text(encoding="utf-8"), f"detector {name_or_path}")

@@ -23,6 +23,7 @@ from xecgnn.inference.predictions import predict
 from xecgnn.inference.predictor import Judge
 from xecgnn.models.network import Network
 from xecgnn.names import FEATURES, INVALID_VALUE, MODEL_HASH
+from xecgnn.progress import progress
 from xecgnn.tasks.task import Task
 
 __all__ = ["evaluate_run", "fit_on_batches"]
@@ -58,7 +59,7 @@ def evaluate_run(
     baselines = fit_on_batches({name: model.task(name) for name in model.tasks}, summarize, training)
     stream = (batch.as_events().with_columns(dict(baseline_columns(baselines, summarize(batch)))) for batch in events)
     worst, parts = WorstEvents(config.worst_events), []
-    for some in predict(Judge(model), stream):
+    for some in progress(predict(Judge(model), stream), "predictions"):
         worst.add(some)
         parts.append(some.select(*(name for name in some.fields if name not in FEATURES)))
 

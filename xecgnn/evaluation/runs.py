@@ -61,8 +61,7 @@ class RunFolder:
 
     @cached_property
     def detector(self) -> Detector:
-        detector, survey = load_detector(self.settings.get("detector", "meg2")), self.settings.get("survey")
-        return detector.with_survey(survey) if survey else detector
+        return load_detector(self.settings.get("detector", "meg2"), self.settings.get("survey"))
 
 
 class EvaluatedRun(RunFolder):

@@ -16,6 +16,7 @@ from xecgnn.evaluation.pages.page import Content
 from xecgnn.evaluation.reconstruction import reconstructions
 from xecgnn.models.masked import ReconstructionNetwork
 from xecgnn.nn.masking import Masker
+from xecgnn.progress import progress
 
 __all__ = ["evaluate_inpainting"]
 
@@ -47,7 +48,7 @@ def evaluate_inpainting(
     """
     threshold = float(model.backbone.normalizer.npho_threshold)
     found = PredictedSensors(run_name, InpaintingResiduals(model.detector, threshold), [])
-    for events in reconstructions(model, masker, loader, seed, max_events):
+    for events in progress(reconstructions(model, masker, loader, seed, max_events), "reconstructions"):
         found.residuals.add(events)
         if left := EXAMPLES - sum(map(len, found.examples)):
             found.examples.append(events[:left])
@@ -61,4 +62,3 @@ def _files(found: PredictedSensors) -> Iterator[tuple[str, Content]]:
     yield f"inpainting_resolution_{name}.pdf", inpainting_pages(measured, name)
     pages = reconstruction_pages(measured.detector, found.examples, measured.npho_threshold, name)
     yield f"reconstruction_{name}.pdf", pages
-

@@ -7,8 +7,15 @@ from pathlib import Path
 from pydantic import Field
 
 from xecgnn.plugins import PluginSettings
+from xecgnn.settings import Settings
 
-__all__ = ["ExportConfig", "VerifyConfig"]
+__all__ = ["ExportAtEnd", "ExportConfig", "VerifyConfig"]
+
+
+class ExportAtEnd(Settings):
+    """What a training exports when it is done."""
+
+    onnx: bool = Field(False, description="write the averaged network as an ONNX file, as xecgnn-export does")
 
 
 class ExportConfig(PluginSettings):

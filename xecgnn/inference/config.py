@@ -6,9 +6,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from xecgnn.data.config import Paths, ReaderConfig
+from xecgnn.data.config import ReaderConfig
 from xecgnn.names import NPHO, RELATIVE_TIME, TREE
 from xecgnn.plugins import PluginSettings
+from xecgnn.settings import Paths
 
 __all__ = ["FillConfig", "InferConfig"]
 

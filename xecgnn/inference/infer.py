@@ -10,7 +10,7 @@ from pathlib import Path
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.events import Events
 from xecgnn.data.files import common_columns, scan_files
-from xecgnn.data.parts import stored_events
+from xecgnn.data.parts import merged_before, stored_events
 from xecgnn.data.reader import TreeReader
 from xecgnn.data.writer import write_csv
 from xecgnn.inference.config import InferConfig
@@ -38,8 +38,9 @@ def predict_files(config: InferConfig) -> Path:
         FileExistsError: an output exists.
         FileNotFoundError, ValueError: a model or a file that cannot be used; as `run_job`.
     """
-    for path in filter(None, (config.output, config.csv)):
-        check_new(path)
+    check_new(config.output)
+    if config.csv and not merged_before(config.output):
+        check_new(config.csv)
     predictor = load_predictor(config.onnx, one_thread=True)
     predicted_tasks(predictor, config.onnx)
     log.info("%s: %s, %s", config.onnx, ", ".join(predictor.output_names), predictor.provider)

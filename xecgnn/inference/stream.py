@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from tqdm import tqdm
 
 import xecgnn
 from xecgnn.data.blocks import Block, cut_blocks
@@ -27,6 +26,7 @@ from xecgnn.data.files import read_blocks
 from xecgnn.data.parts import PartFiles
 from xecgnn.data.reader import FileScan
 from xecgnn.names import SCHEMA
+from xecgnn.progress import Progress
 from xecgnn.schema import Schema
 from xecgnn.workers import ahead
 from xecgnn.workers import in_order as ordered
@@ -92,17 +92,18 @@ def run_job(
         total, left = (sum(b.num_events for blocks in some.values() for b in blocks) for some in (all_parts, todo))
         if left < total:
             log.info("%s: going on after %d of %d events", output, total - left, total)
-        # A line that moves is for people: nothing where the output is not a terminal.
-        bar = tqdm(total=total, initial=total - left, unit="event", desc=output.name, disable=None)
         try:
             # Read ahead through all parts: a part ends while the next one is on its way.
-            with bar, closing(ahead(_read(job, todo), BLOCKS_AHEAD)) as blocks:
+            with (
+                Progress(output.name, total, done=total - left) as shown,
+                closing(ahead(_read(job, todo), BLOCKS_AHEAD)) as blocks,
+            ):
                 for part, some in groupby(blocks, key=lambda block: block[0]):
                     read = (events for _, events in some)
                     with parts.write(part) as writer, closing(job.apply(read)) as results:
                         for events in results:
                             writer.write(events)
-                            bar.update(len(events))
+                            shown.advance(len(events))
         except KeyboardInterrupt:
             kept = f"The same command goes on from what is in {parts.folder}"
             log.info("\nInterrupted. %s", kept if parts.complete() else "No part was complete yet.")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from xecgnn.names import NPHO, RELATIVE_NPHO
-from xecgnn.settings import Settings
+from xecgnn.settings import Paths, Settings
 
 __all__ = ["BRANCH_CONSTANTS", "MaskingConfig", "NormalizationConfig", "Pooling", "PositionKind", "TimeMaskingConfig"]
 
@@ -85,7 +85,7 @@ class MaskingConfig(Settings):
     patch_size: int = Field(4, ge=1, description="side of a patch, sensors")
     flat_npho: bool = Field(False, description="equal chance for each octave of npho instead of for each sensor")
     time: TimeMaskingConfig = TimeMaskingConfig()
-    dead_channels: list[str] = Field([], description="files of dead channels, one sensor id per line")
+    dead_channels: Paths = Field([], description="files of dead channels, one sensor id per line")
     dead_channel_fraction: float = Field(
         0.5, ge=0, le=1, description="share of events that get one of those lists instead of a random mask"
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import OptTensor, SparseTensor
 from torch_geometric.utils import softmax
 
+from xecgnn.nn.messages import MessagePassing
 from xecgnn.nn.topology import Table
 
 __all__ = ["HexConv"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch_geometric.nn import MessagePassing
 
+from xecgnn.nn.messages import MessagePassing
 from xecgnn.nn.topology import Table
 
 __all__ = ["Spread"]

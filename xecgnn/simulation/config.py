@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from xecgnn.data.config import CompressionName
-from xecgnn.settings import Settings
+from xecgnn.settings import AnyPath, Settings
 
 __all__ = ["MAX_SEED", "Sample", "SimulationConfig"]
 
@@ -32,7 +32,8 @@ class SimulationConfig(Settings):
     deposits: Path | None = Field(
         None, description="ROOT file with the deposits of another program (docs/simulation.md): its light and readout"
     )
-    detector: str = Field("meg2", description="name of a detector or path of its YAML file")
+    detector: AnyPath = Field("meg2", description="name of a detector or path of its YAML file")
+    survey: Path | None = Field(None, description="CSV of surveyed sensor positions (id, x, y, z, nx, ny, nz) in cm")
     pileup: bool = Field(False, description="0 to 4 photons per event (truth n_gamma) instead of one")
     dead_channels: Path | None = Field(None, description="text file with the ids of dead sensors, # for comments")
     compression: CompressionName = Field("zstd", description="zstd, lz4 (fastest to read), zlib or none")

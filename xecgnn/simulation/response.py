@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
@@ -84,7 +83,6 @@ class _Worker:
 
 
 def _begin(make: Callable[[int], Block] | None, response: Response) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that uses the workers
     end_with_user()
     _Worker.functions = make, response
 

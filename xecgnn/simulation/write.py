@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
-from tqdm import tqdm
-
+import xecgnn
 from xecgnn.data.dead_channels import read_dead_channels
-from xecgnn.data.events import Events
-from xecgnn.data.writer import write
+from xecgnn.data.writer import stored_notes, write
 from xecgnn.detector import load_detector
 from xecgnn.output import check_new
+from xecgnn.progress import progress
 from xecgnn.simulation.config import SimulationConfig
 from xecgnn.simulation.simulate import Options, simulate_blocks, simulate_deposits
 from xecgnn.workers import usable_cores
@@ -25,16 +24,21 @@ PROCESS_EVENTS = 1000  # from so many events on, all cores work
 LIMIT_TIME = 1.3e-6  # s of a core for the limits, per event and sensor (meg2: 6 ms per event)
 
 
-def write_simulation(config: SimulationConfig, progress: bool = True) -> Path:
+def write_simulation(config: SimulationConfig) -> Path:
     """Simulate and write one file as `config` says, in constant memory; returns its path.
 
-    The file appears under its name only when it is complete.
+    The file appears under its name only when it is complete. The same call again finds it and leaves it as it is.
 
     Raises:
-        FileExistsError: the output exists and `overwrite` is not set.
+        FileExistsError: the output exists, comes from other settings, and `overwrite` is not set.
     """
+    settings = json.dumps(config.model_dump(mode="json", exclude={"output", "overwrite"}))
+    notes = {"made by": f"xecgnn-simulate {xecgnn.__version__}", "settings": settings}
+    if not config.overwrite and config.output.is_file() and stored_notes(config.output).items() >= notes.items():
+        logger.info("%s: already there, complete, from the same settings", config.output)
+        return config.output
     check_new(config.output, overwrite=config.overwrite)
-    detector = load_detector(config.detector)
+    detector = load_detector(config.detector, config.survey)
     # Processes start in a second or two: not worth it for a few events.
     workers = usable_cores() if config.deposits or config.events >= PROCESS_EVENTS else 1
     options = Options(
@@ -54,13 +58,8 @@ def write_simulation(config: SimulationConfig, progress: bool = True) -> Path:
         each = LIMIT_TIME * detector.num_sensors
         whole = "" if total is None else f", {total * each / workers:.0f} s for {total} on {workers} cores"
         logger.info("limits take about %.1f ms more of a core per event%s", 1e3 * each, whole)
-    with tqdm(total=total, unit="event", desc=config.output.name, disable=not progress) as bar:
-
-        def shown() -> Iterator[Events]:
-            for events in blocks:
-                yield events
-                bar.update(len(events))
-
-        written = write(shown(), config.output, compression=config.compression)
+    written = write(
+        progress(blocks, config.output.name, total), config.output, compression=config.compression, notes=notes
+    )
     logger.info("%s: %d events, %s, detector %s", config.output, written, what, detector.name)
     return config.output

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from xecgnn.settings import Settings
+from xecgnn.settings import AnyPath, Settings
 
 __all__ = ["CheckpointConfig", "LoggingConfig", "ReconstructionLossConfig", "TrainingConfig"]
 
@@ -56,24 +56,26 @@ class TrainingConfig(Settings):
 class CheckpointConfig(Settings):
     """Where a run starts from and where it leaves its files."""
 
-    resume_from: str | None = Field(None, description="checkpoint whose run goes on, with its settings, in its folder")
-    init_from: str | None = Field(None, description="checkpoint whose weights a new run begins with")
+    resume_from: AnyPath | None = Field(
+        None, description="checkpoint whose run goes on, with its settings, in its folder; or that folder"
+    )
+    init_from: AnyPath | None = Field(None, description="checkpoint whose weights a new run begins with")
     monitor: str = Field(
         "val_loss",
         description="validation metric whose best epoch becomes checkpoint_best, and that the plateau schedule follows",
     )
-    artifacts_dir: str = Field("artifacts", description="folder that holds one folder per run")
+    artifacts_dir: AnyPath = Field("artifacts", description="folder that holds one folder per run")
 
 
 class LoggingConfig(Settings):
     """Who is told of the metrics."""
 
     mlflow: bool = Field(True, description="log to MLflow")
-    mlflow_uri: str = Field("sqlite:///mlruns.db", description="MLflow tracking store")
+    mlflow_uri: AnyPath = Field("sqlite:///mlruns.db", description="MLflow tracking store")
     experiment: str = Field("xecgnn", description="MLflow experiment")
     tensorboard: bool = Field(True, description="log to TensorBoard")
-    tensorboard_dir: str = Field("runs", description="folder of the TensorBoard logs")
-    progress_bar: bool = Field(True, description="show a progress bar")
+    tensorboard_dir: AnyPath = Field("runs", description="folder of the TensorBoard logs")
+    progress_bar: bool = Field(True, description="show a bar on a terminal (false: a line a minute, as in a log file)")
 
 
 class ReconstructionLossConfig(Settings):

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 
 from xecgnn.data.batch import Readings
+from xecgnn.data.check_truth import constant_problems
 from xecgnn.data.config import DataConfig
+from xecgnn.data.errors import warn_once
 from xecgnn.data.events import Events
 from xecgnn.data.loader import EventLoader
 from xecgnn.data.reader import FileScan
@@ -101,8 +103,17 @@ class EventDataModule(pl.LightningDataModule):
                 Events.read(paths, columns=self._truth, config=self.config, stop=1)
 
     def training_targets(self) -> Mapping[str, np.ndarray]:
-        """Targets of the whole training sample, (E, width) or (E,) for each task; readings are not touched."""
+        """Targets of the whole training sample, (E, width) or (E,) for each task; readings are not touched.
+
+        What is unknown, or looks like a writer's word for that, is named in the log.
+        """
         events = Events.read(self.config.train_path, columns=self._truth, config=self.config)
+        for name in self._truth:
+            unknown = int((~np.isfinite(events[name])).reshape(len(events), -1).any(1).sum())
+            if unknown:
+                warn_once(f"{name} is unknown in {unknown} of {len(events)} training events, which do not count")
+            for text in constant_problems(name, events[name]):
+                warn_once(f"training files: {text}")
         return {name: events[TARGETS[name]] for name in self.tasks}
 
     def sample(self, events: int = 2048) -> Readings:

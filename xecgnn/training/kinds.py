@@ -61,7 +61,4 @@ def build_model(config: str | Path | RunConfig, overrides: Mapping[str, Any] | N
     """
     if not isinstance(config, RunConfig):
         config = load_config(config, overrides)
-    detector = load_detector(config.detector)
-    if config.survey:
-        detector = detector.with_survey(config.survey)
-    return KINDS[kind_of(config)].network(detector, config)
+    return KINDS[kind_of(config)].network(load_detector(config.detector, config.survey), config)

@@ -18,9 +18,10 @@ from xecgnn.nn.config import NormalizationConfig
 from xecgnn.plugins import check_plugins
 from xecgnn.settings import ConfigError, flattened, overridden, validated
 from xecgnn.training.checkpoint import KEY, network_state, read_checkpoint
+from xecgnn.training.folder import LAST, newest_checkpoint
 from xecgnn.training.kinds import KINDS
 
-__all__ = ["Start", "check_detector", "find_start", "load_weights"]
+__all__ = ["Start", "check_detector", "find_start", "load_weights", "reached"]
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ FREE = [
     "data.on_bad_file", "training.epochs", "training.device", "training.num_devices", "training.num_nodes",
     "model.execution",
     "checkpoint.resume_from", "checkpoint.init_from", "checkpoint.artifacts_dir", "logging", "evaluation",
-    "save_predictions",
+    "export", "save_predictions",
 ]  # fmt: skip
 INPUTS = ("normalizer", "moments")  # whose constants belong to the weights behind them
 DEFAULT_SCHEME = NormalizationConfig().npho_scheme
@@ -60,10 +61,12 @@ def find_start(config: ConfigT, kind: str) -> tuple[ConfigT, Start]:
     """
     resume_from, init_from = config.checkpoint.resume_from, config.checkpoint.init_from  # type: ignore[attr-defined]
     if resume_from:
-        checkpoint = read_checkpoint(resume_from)
+        path = Path(resume_from)
+        if path.is_dir():
+            path = newest_checkpoint(path) or path / f"{LAST}.pth"
+        checkpoint = read_checkpoint(path)
         run = checkpoint.get(KEY)
         if run and run["kind"] == kind and checkpoint.get("optimizer_states"):
-            path = Path(resume_from)
             return _continued(config, checkpoint, path), Start(kind, checkpoint, continues=path)
         if init_from:
             both = f"{resume_from} ({_origin(checkpoint)}) and {init_from}"
@@ -79,19 +82,35 @@ def _continued(config: ConfigT, checkpoint: dict[str, Any], path: Path) -> Confi
     before = validated(type(config), checkpoint[KEY]["config"] | {"run_name": path.absolute().parent.name})
     run = flattened(before.model_dump(mode="json"))
     given = flattened(from_anywhere(config.model_dump(mode="json", exclude_unset=True)))
+    if given.get("run_name"):
+        given["run_name"] = Path(given["run_name"]).name  # that of the folder, wherever it is
     changed = {name: value for name, value in given.items() if run.get(name) != value}
     fixed = [name for name in changed if not _is_free(name, run["training.scheduler"])]
     if fixed:
         lines = [f"  {name}: the run has {run.get(name)!r}, found {changed[name]!r}" for name in fixed]
         head = f"{path.parent} goes on with its own settings; a new run can begin with its weights (--init_from):"
         raise ConfigError("\n".join([head, *lines]))
-    epochs, done = changed.get("training.epochs", run["training.epochs"]), checkpoint["epoch"] + 1
+    epochs, (done, _) = changed.get("training.epochs", run["training.epochs"]), _done(checkpoint)
     if epochs < done:
         raise ConfigError(f"training.epochs: the checkpoint has {done} epochs done, found {epochs}")
     for name, value in changed.items():
         if name != "checkpoint.resume_from":
             log.info("%s: %r from here on, %r before.", name, value, run[name])
     return validated(type(config), overridden(before.model_dump(mode="json"), changed))
+
+
+def reached(checkpoint: dict[str, Any]) -> str:
+    """How far the run of a checkpoint has come, for people."""
+    epochs, steps = _done(checkpoint)
+    return f"step {steps} of epoch {epochs + 1}, whose metrics count the others" if steps else f"epoch {epochs}"
+
+
+def _done(checkpoint: dict[str, Any]) -> tuple[int, int]:
+    """Whole epochs, and steps of a begun one."""
+    loop = checkpoint["loops"]["fit_loop"]
+    epochs = int(loop["epoch_progress"]["current"]["processed"])
+    begun = epochs < int(loop["epoch_progress"]["current"]["started"])
+    return epochs, int(loop["epoch_loop.batch_progress"]["current"]["processed"]) if begun else 0
 
 
 def _is_free(name: str, scheduler: str) -> bool:

@@ -18,6 +18,7 @@ from xecgnn.evaluation.attribution.gradients import STEPS, Attribution
 from xecgnn.models.network import Network
 from xecgnn.names import FEATURES, is_valid
 from xecgnn.output import completed
+from xecgnn.progress import Progress
 from xecgnn.tasks.axes import AXES
 from xecgnn.tasks.registry import TASKS
 
@@ -72,20 +73,22 @@ def compute_saliency(model: Network, batches: Iterable[Readings], max_events: in
     network, left = Attribution(model), max(1, max_events // 4)
     sums: list[Any] = [0.0] * 5
     events, checks = [], []
-    for x, near, angles in _pieces(network, model.detector, batches, max_events):
-        has = np.arange(len(x)) < np.array([[len(x)], [left]])  # [2, B] which events have the method
-        values = np.full((2, len(x), len(network.axes), 2, x.size(1)), np.nan, np.float32)
-        values[0] = network.gradients(x)
-        if left > 0:
-            values[1, :left], *check = network.contributions(x[:left], steps)
-            checks.append(check)
-        left -= len(x)
-        size = np.abs(values)
-        by_distance = np.tensordot(np.nan_to_num(size), near, ([1, 4], [0, 1]))  # [2, K, 2, D]
-        new = has.sum(1), has @ near.sum(1), by_distance, np.nansum(size, 1), np.nansum(values, 1)
-        sums = [old + array for old, array in zip(sums, new, strict=True)]
-        faces = np.stack([size[..., face.sensor_ids].sum(-1) for face in model.detector.faces.values()], -1)
-        events.append((faces.swapaxes(0, 1), angles))
+    with Progress("saliency", max_events) as shown:
+        for x, near, angles in _pieces(network, model.detector, batches, max_events):
+            has = np.arange(len(x)) < np.array([[len(x)], [left]])  # [2, B] which events have the method
+            values = np.full((2, len(x), len(network.axes), 2, x.size(1)), np.nan, np.float32)
+            values[0] = network.gradients(x)
+            if left > 0:
+                values[1, :left], *check = network.contributions(x[:left], steps)
+                checks.append(check)
+            left -= len(x)
+            size = np.abs(values)
+            by_distance = np.tensordot(np.nan_to_num(size), near, ([1, 4], [0, 1]))  # [2, K, 2, D]
+            new = has.sum(1), has @ near.sum(1), by_distance, np.nansum(size, 1), np.nansum(values, 1)
+            sums = [old + array for old, array in zip(sums, new, strict=True)]
+            faces = np.stack([size[..., face.sensor_ids].sum(-1) for face in model.detector.faces.values()], -1)
+            events.append((faces.swapaxes(0, 1), angles))
+            shown.advance(len(x))
     if not events:
         raise ValueError("saliency needs events, found none")
     number, sensors, by_distance, size, mean = sums
