@@ -1,7 +1,8 @@
 """What README and docs say can be done is done: every fenced block says in a comment above it what becomes of it here.
 
 run: executed word for word, in a folder with small files of the documented names (slow tests). long, cluster: too long,
-or for another machine; every option of every line has to exist (of `run` as well). shown: a picture or what is printed.
+or for another machine; every option of every line has to exist (of `run` as well). root: lines of a macro, run where
+there is ROOT (slow). shown: a picture or what is printed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +27,10 @@ import torch
 from xecgnn.cli import command as commands
 from xecgnn.config import load_config
 from xecgnn.data import write
+from xecgnn.data.config import ReaderConfig
+from xecgnn.data.reader import TreeReader
 from xecgnn.detector import Detector
+from xecgnn.names import FEATURES
 from xecgnn.settings import parse_yaml
 from xecgnn.simulation import simulate_events
 from xecgnn.training.checkpoint import KEY, PREFIX, describe_run, sealed
@@ -34,7 +39,7 @@ from xecgnn.training.kinds import build_model
 ROOT = Path(__file__).parents[1]
 PLACES = ("*.md", "docs/*.md", "examples/**/*.md", "benchmarks/*.md")
 DOCUMENTS = sorted(path for place in PLACES for path in ROOT.glob(place))
-TAGS = ("run", "long", "cluster", "shown")
+TAGS = ("run", "long", "cluster", "root", "shown")
 ENTRY = re.compile(r"^\s*(xecgnn-\w+) = (\S+):(\w+)$", re.M)
 ENTRIES = {name: (module, function) for name, module, function in ENTRY.findall((ROOT / "setup.cfg").read_text())}
 
@@ -115,7 +120,7 @@ def test_every_block_says_what_it_is_and_every_line_exists(
 ) -> None:
     assert block.tag in TAGS, f"{block.where}: <!-- {' | '.join(TAGS)} --> is missing above the block"
     monkeypatch.chdir(ROOT)
-    if block.tag == "shown":
+    if block.tag in ("root", "shown"):
         return
     if block.language == "python":
         ast.parse(block.text)
@@ -198,6 +203,33 @@ def test_what_can_run_runs_word_for_word(path: Path, workplace: Path) -> None:
         calls = [(["bash", "-euc", line], printed) for line, printed in block.lines if line]
         for call, printed in [([sys.executable, "-c", block.text], "")] if block.language == "python" else calls:
             logging.info("%s: %s", block.where, call[-1])
-            found = subprocess.run(call, cwd=workplace, env=env, capture_output=True, text=True, timeout=600)
+            found = subprocess.run(call, cwd=workplace, env=env, capture_output=True, text=True, timeout=1800)
             assert found.returncode == 0 or printed, f"{block.where}: {call[-1]}\n{found.stderr[-2000:]}"
             assert printed in found.stdout + found.stderr
+
+
+MACRO = """
+import ROOT
+ROOT.gInterpreter.Declare(R'''
+void write_tree() {
+  TFile file("macro.root", "RECREATE");
+  TTree* tree = new TTree("tree", "");
+  static float npho[4760], relative_time[4760], emiAng[2], energyTruth;
+  int run = 1, event = 0;
+  LINES
+  for (; event < 1600; event++) tree->Fill();
+  file.Write();
+}''')
+ROOT.write_tree()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.tag == "root"], ids=lambda block: block.where)
+def test_a_macro_makes_baskets_of_500_events(block: Block, tmp_path: Path) -> None:
+    if not find_spec("ROOT"):
+        pytest.skip("needs ROOT")
+    code = MACRO.replace("LINES", block.text.replace("\n", "\n  "))
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
+    with TreeReader(tmp_path / "macro.root", ReaderConfig()) as reader:
+        assert reader.scan(FEATURES).baskets.tolist() == [0, 500, 1000, 1500, 1600]

@@ -69,7 +69,7 @@ class PredictedSample:
 def load_sample(
     path: Path, compare: Path | None = None, reference: Sequence[str] = (), tree: str = TREE
 ) -> PredictedSample:
-    """Read files that `xecgnn-infer` or a training wrote.
+    """Read files that `xecgnn-infer` or a training wrote, with the baselines that are in the first.
 
     Args:
         path: the file.
@@ -108,6 +108,9 @@ def load_sample(
                 log.warning("%s has no pred_%s: not compared", title, task.branch)
         if task.branch in references:
             sample.add(references[task.branch], task, events[references[task.branch]])
+        for title in task.baselines:
+            if (branch := baseline_branch(title, task)) in events:
+                sample.add(title, task, events[branch])
     return sample
 
 
@@ -117,10 +120,6 @@ def read_predictions(path: Path) -> PredictedSample:
         raise FileNotFoundError(f"no {path}: the training has not come to its end, there are no predictions to draw")
     sample = load_sample(path)
     for task in sample.tasks.values():
-        for title in task.baselines:
-            branch = baseline_branch(title, task)
-            if branch in sample.events:
-                sample.add(title, task, sample.events[branch])
         for title, values in limit_predictions(task, sample.events):
             sample.add(title, task, values)
     return sample

@@ -13,6 +13,7 @@
 | `run_name`, `run_id` | folder of the training, and its MLflow run ("" without MLflow) |
 | `model_hash` | sha256 of the network's weights |
 | `inpainter_hash` | sha256 of the inpainter's weights; only where it fills dead sensors first |
+| `onnxruntime` | oldest version of ONNX Runtime that reads the file |
 | `sha256` | of the file without its last 76 bytes, which are this entry; compared on loading, see `export.seal` |
 """
 
@@ -26,6 +27,7 @@ from typing import Any
 from torch import nn
 
 import xecgnn
+from xecgnn.export.onnx_file import OLDEST_RUNTIME
 from xecgnn.export.raw_model import RawModel
 from xecgnn.names import FEATURES
 from xecgnn.nn.config import NormalizationConfig
@@ -57,6 +59,7 @@ def describe(raw: RawModel, model: nn.Module, run: Mapping[str, Any]) -> dict[st
         "run_name": str(run["config"].get("run_name") or ""),
         "run_id": str(run.get("mlflow_run_id") or ""),
         "model_hash": weights_hash(model),
+        "onnxruntime": OLDEST_RUNTIME,
     }
     if raw.inpainter is not None:
         metadata["inpainter_hash"] = weights_hash(raw.inpainter)
