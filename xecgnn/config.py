@@ -40,7 +40,7 @@ class RunConfig(PluginSettings):
     detector: AnyPath = Field("meg2", description="name of a shipped detector or path of a detector YAML")
     survey: AnyPath | None = Field(None, description="CSV of surveyed sensor positions (id, x, y, z, nx, ny, nz) in cm")
     run_name: str | None = Field(None, description="name of the run (null: config name, date and time)")
-    seed: int = Field(0, ge=0, description="seed of weights, shuffling, masks and dropout")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of weights, shuffling, masks and dropout")
     data: DataConfig = Field(default_factory=DataConfig, description="files and how they are read")
     normalization: NormalizationConfig = Field(
         default_factory=NormalizationConfig, description="readings to network input"

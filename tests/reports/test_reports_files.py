@@ -185,8 +185,26 @@ def test_a_file_that_was_not_closed_says_what_to_do(events: Events, tmp_path: Pa
     struct.pack_into(">i", content, begin + name + 10, 0)  # fNbytesKeys of the directory
     struct.pack_into(">i", content, begin + name + 26, 0)  # fSeekKeys
     path.write_bytes(content)
-    with pytest.raises(BadFileError, match=r"a\.root: not closed by its writer; ROOT recovers what it can of it: root"):
+    with pytest.raises(BadFileError, match=r"a\.root: not closed by its writer; ROOT recovers what it can of it: hadd"):
         Events.read(path)
+
+
+def test_what_a_killed_writer_added_is_named(mini: Detector, events: Events, tmp_path: Path) -> None:
+    write(events, tmp_path / "a.root")
+    assert texts(tmp_path / "a.root", mini) == ""
+    with (tmp_path / "a.root").open("ab") as file:
+        file.write(bytes(1000))
+    assert "holds 1000 bytes that are not read" in texts(tmp_path / "a.root", mini)
+
+
+def test_of_branches_with_one_name_the_first_is_read(mini: Detector, events: Events, tmp_path: Path) -> None:
+    path = tmp_path / "a.root"
+    write(events.with_columns({"doses": np.arange(200.0), "dosis": np.ones(200), "a/b": np.ones(200)}), path)
+    path.write_bytes(path.read_bytes().replace(b"dosis", b"doses"))
+    assert "branch doses is there more than once" in texts(path, mini)
+    copy = Events.read(path, ["other"], schema=Schema())
+    assert copy.doses.tolist() == list(range(200))
+    assert "a/b" in copy
 
 
 # checksums

@@ -77,7 +77,7 @@ def branch_problems(reader: TreeReader, detector: Detector) -> Iterator[tuple[st
     unknown = [name for name in IDENTIFIERS if name not in readable]
     rounded = [name for name in IDENTIFIERS if name in readable and np.dtype(readable[name].dtype).kind == "f"]
     twice = [name for name in present if branches.count(name) > 1]
-    trees = ", ".join(reader.not_read())
+    trees, surplus = ", ".join(reader.not_read()), reader.surplus
     shares = f"no branch 'npho', but {RELATIVE_NPHO!r}: train with data.npho_branch {RELATIVE_NPHO}"
     for wrong, level, text in (
         (NPHO not in present and RELATIVE_NPHO in present, "warning", shares),
@@ -85,6 +85,7 @@ def branch_problems(reader: TreeReader, detector: Detector) -> Iterator[tuple[st
         (RELATIVE_TIME not in present, "error", f"no branch 'relative_time'; branches: {names}"),
         (unknown, "warning", f"no branch {' and '.join(unknown)}: {ALIKE}"),
         (trees, "warning", f"holds another {reader.config.tree!r} that is not read: {trees}; it is read with --tree"),
+        (surplus, "warning", f"holds {surplus} bytes that are not read: something was added, and never closed"),
         (twice, "warning", f"branch {listed(twice)} is there more than once; the first is read"),
         (rounded, "warning", f"{listed(rounded)} of floating-point numbers: large ones are rounded; write /L"),
         (not present & set(TARGETS.values()), "warning", "no truth: good for inference only"),

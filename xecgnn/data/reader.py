@@ -15,6 +15,7 @@ from xecgnn.data.columns import cast, known_truth
 from xecgnn.data.config import ReaderConfig
 from xecgnn.data.errors import BadFileError, as_bad_file, listed
 from xecgnn.names import FEATURES, NPHO, RELATIVE_TIME, SCHEMA, UNKNOWN_CLASS
+from xecgnn.output import check_local
 from xecgnn.schema import ANY, SENSOR, Column, Schema
 
 __all__ = ["FileScan", "TreeReader", "in_fiducial_volume"]
@@ -45,6 +46,8 @@ class TreeReader:
 
     Attributes:
         tree: The uproot tree.
+        keys: What the file holds: name with cycle -> class.
+        surplus: Bytes behind the end of the file as ROOT sees it.
 
     Raises:
         FileNotFoundError: No such file.
@@ -56,6 +59,7 @@ class TreeReader:
         from uproot.source.file import MultithreadedFileSource
 
         self.path, self.config, self.schema = Path(path), config, schema
+        check_local(path)
         if not self.path.is_file():
             raise FileNotFoundError(f"no such file: {self.path}")
         # No threads and no memory map: safe in forked workers, and the pages of a mapped file count as our memory.
@@ -79,6 +83,7 @@ class TreeReader:
             raise BadFileError(f"{self.path}: not closed by its writer; ROOT recovers what it can of it: {recovers}")
         if size < expected:
             raise BadFileError(f"{self.path}: truncated, {size} of {expected} bytes")
+        self.surplus = size - expected
         if not self._cycles():
             trees = listed(dict.fromkeys(k.removesuffix(";1") for k, kind in self.keys.items() if kind in TREES))
             other = listed(f"{key} is a {kind}, " for key, kind in self.keys.items() if key.rpartition(";")[0] == name)
@@ -135,9 +140,14 @@ class TreeReader:
         return int(self.tree.num_entries)
 
     @cached_property
+    def branches(self) -> dict[str, Any]:
+        """The uproot branches by name, the first of those that have one name."""
+        return {branch.name: branch for branch in reversed(self.tree.branches)}
+
+    @cached_property
     def stored(self) -> dict[str, Column]:
         """Branches that can be read (fixed-size arrays of numbers), in the type and width that they are stored in."""
-        found = {branch.name: self._stored_as(branch) for branch in self.tree.branches}
+        found = {name: self._stored_as(self.branches[name]) for name in (branch.name for branch in self.tree.branches)}
         return {name: column for name, column in found.items() if column}
 
     @property
@@ -161,7 +171,7 @@ class TreeReader:
 
     def typename(self, branch: str) -> str:
         """The C++ type of a branch, with its number of entries where it is not that of the tree."""
-        found = self.tree[branch]
+        found = self.branches[branch]
         try:
             entries = "" if found.num_entries == self.num_entries else f" of {found.num_entries} entries"
             return f"{found.typename}{entries}"
@@ -200,7 +210,7 @@ class TreeReader:
         branches = [self._branch_name(column) for column in columns] or [*self.stored]
         if not branches:
             raise ValueError(f"{self.path}: no branch is a fixed-size array of numbers")
-        largest = self.tree[max(branches, key=lambda branch: self.stored[branch].width)]
+        largest = self.branches[max(branches, key=lambda branch: self.stored[branch].width)]
         with as_bad_file(f"{self.path}: damaged"):
             baskets = np.asarray(largest.entry_offsets, dtype=np.int64)
         if baskets[0] != 0 or baskets[-1] != self.num_entries or (np.diff(baskets) < 0).any():
@@ -231,7 +241,7 @@ class TreeReader:
         """
         from xecgnn.data.baskets import AsStored
 
-        branch, declared = self.tree[self._branch_name(column)], self.schema[column]
+        branch, declared = self.branches[self._branch_name(column)], self.schema[column]
         entries = f"entries {start} to {stop} of branch {branch.name!r}"
         with as_bad_file(f"{self.path}: cannot read {entries}"):
             values = branch.array(AsStored(branch.interpretation.from_dtype), start, stop, library="np")

@@ -15,6 +15,7 @@ from xecgnn.data.check_truth import constant_problems
 from xecgnn.data.config import DataConfig
 from xecgnn.data.errors import warn_once
 from xecgnn.data.events import Events
+from xecgnn.data.files import scan_files
 from xecgnn.data.loader import EventLoader
 from xecgnn.data.reader import FileScan
 from xecgnn.detector import Detector
@@ -100,7 +101,7 @@ class EventDataModule(pl.LightningDataModule):
         self.files = {sample: loader.files for sample, loader in found.items()}
         for paths in filter(None, (self.config.val_path, self.config.test_path)):
             if self._truth:
-                Events.read(paths, columns=self._truth, config=self.config, stop=1)
+                scan_files(paths, self._truth, self.config)
 
     def training_targets(self) -> Mapping[str, np.ndarray]:
         """Targets of the whole training sample, (E, width) or (E,) for each task; readings are not touched.
