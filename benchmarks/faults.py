@@ -1,6 +1,6 @@
 """Damaged inputs and killed commands: how each ends, by class. Wanted: no traceback, no hang, nothing wrong or lost.
 
-Usage: python benchmarks/faults.py [root yaml kills ...] [--number 400] [--seed 0] [--show]
+Usage: python benchmarks/faults.py [root yaml checkpoint onnx kills ...] [--number 400] [--seed 0] [--show]
 
 Each part of `fault_injection/` does its damage `--number` times, the same for the same seed.
 """
@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +20,13 @@ from fault_injection.outcome import BAD, KINDS, Outcome
 from xecgnn.table import Table
 
 # part -> its module in fault_injection, and how often it does its damage unless told
-PARTS = {"root": ("root_files", 400), "yaml": ("yaml_files", 400), "kills": ("kills", 20)}
+PARTS = {
+    "root": ("root_files", 400),
+    "yaml": ("yaml_files", 400),
+    "checkpoint": ("checkpoints", 400),
+    "onnx": ("onnx_files", 400),
+    "kills": ("kills", 20),
+}
 
 
 def main() -> None:
@@ -30,12 +38,9 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="print every try that ended badly")
     options = parser.parse_args()
     counts: dict[str, Counter[str]] = {}
-    for part in options.parts or PARTS:
-        module, number = PARTS[part]
-        with TemporaryDirectory() as folder:
-            for outcome in import_module(f"fault_injection.{module}").outcomes(
-                Path(folder), options.number or number, options.seed
-            ):
+    with suppress(KeyboardInterrupt):  # the table of what was done until then
+        for part in options.parts or PARTS:
+            for outcome in outcomes(part, options.number, options.seed):
                 counts.setdefault(outcome.what, Counter())[outcome.kind] += 1
                 if options.show and outcome.kind in BAD:
                     show(outcome)
@@ -44,6 +49,13 @@ def main() -> None:
         table.add(what, found.total(), *(found[kind] for kind in KINDS))
     print(table.text())
     sys.exit(any(found[kind] for found in counts.values() for kind in BAD))
+
+
+def outcomes(part: str, number: int | None, seed: int) -> Iterator[Outcome]:
+    """What one part yields, in a folder that is removed afterwards."""
+    module, usual = PARTS[part]
+    with TemporaryDirectory() as folder:
+        yield from import_module(f"fault_injection.{module}").outcomes(Path(folder), number or usual, seed)
 
 
 def show(outcome: Outcome) -> None:

@@ -32,7 +32,7 @@ from xecgnn.detector import load_detector
 from xecgnn.inference import FillConfig, InferConfig, fill_file, load_predictor, predict_files
 from xecgnn.names import FEATURES
 from xecgnn.simulation import simulate_events
-from xecgnn.training.checkpoint import KEY, PREFIX, describe_run, load_model
+from xecgnn.training.checkpoint import KEY, PREFIX, describe_run, load_model, sealed
 from xecgnn.training.kinds import build_model
 
 SIMULATED = 500  # events that are simulated, and repeated
@@ -53,7 +53,7 @@ def untrained(path: Path, kind: str, dim: int) -> Path:
     model = build_model(config)
     weights = {PREFIX + name: tensor for name, tensor in model.state_dict().items()}
     run = describe_run(kind, config.model_dump(mode="json"), model.detector)
-    torch.save({"state_dict": weights, KEY: run}, path)
+    torch.save(sealed({"state_dict": weights, KEY: run}), path)
     return path
 
 

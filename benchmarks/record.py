@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import subprocess
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+
+from xecgnn import provenance
 
 __all__ = ["RESULTS", "ROOT", "Recorder", "add_record_option", "commit", "processor"]
 
@@ -25,15 +26,7 @@ Better = Literal["higher", "lower"]
 @cache
 def commit() -> str:
     """The commit of the code at the first call, with "+changes" where code was edited since; "unknown" without git."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--", *CODE)
-        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+    return provenance.commit(*CODE) or "unknown"
 
 
 @cache

@@ -17,15 +17,19 @@ from xecgnn.export.config import ExportAtEnd
 from xecgnn.models.config import DecoderConfig, InpainterConfig, ModelConfig
 from xecgnn.nn.config import BRANCH_CONSTANTS, MaskingConfig, NormalizationConfig
 from xecgnn.plugins import PluginSettings, load_plugins
-from xecgnn.settings import AnyPath, overridden, read_yaml, validated
+from xecgnn.settings import AnyPath, flattened, overridden, read_yaml, validated
 from xecgnn.tasks.config import ReweightingConfig, TasksConfig
 from xecgnn.training.config import CheckpointConfig, LoggingConfig, ReconstructionLossConfig, TrainingConfig
 
-__all__ = ["InpaintConfig", "PretrainConfig", "RunConfig", "TrainConfig", "check_format", "load_config"]
+__all__ = [
+    "InpaintConfig", "PretrainConfig", "RunConfig", "TrainConfig", "check_format", "from_anywhere", "load_config",
+]  # fmt: skip
 
 ConfigT = TypeVar("ConfigT", bound="RunConfig")
 
 LONGEST_NAME = 200  # bytes in the name of a run
+# Paths of files that a run is made from, where they are no names of what is shipped.
+INPUTS = ("detector", "survey", "data.train_path", "data.val_path", "data.test_path", "masking.dead_channels")
 FORMAT: Final = 4  # of the settings, weights and files of a run: what was written in another one is refused
 
 
@@ -118,6 +122,19 @@ def check_format(config: Mapping[str, Any], owner: str | Path) -> None:
     found = config.get("format", 1)
     if found != FORMAT:
         raise ValueError(f"{owner}: written in format {found}, allowed: {FORMAT}; train again, or use its own version")
+
+
+def from_anywhere(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a run with absolute paths and patterns of its inputs, to be used in any folder."""
+    flat = flattened(settings)
+    return overridden(settings, {name: _absolute(flat[name]) for name in INPUTS if flat.get(name)})
+
+
+def _absolute(path: Any) -> Any:
+    if isinstance(path, list):
+        return [_absolute(item) for item in path]
+    named = "://" in path or not (os.path.exists(path) or os.path.dirname(path) or Path(path).suffix)
+    return path if named else os.path.abspath(path)
 
 
 def load_config(

@@ -11,6 +11,7 @@ from xecgnn.schema import SENSOR, Column, Schema
 
 EdgeType = tuple[str, str, str]  # (source node type, relation, target node type)
 
+MODEL_HASH = "model_hash"  # beside the tree of predictions: of the weights that made them
 TREE = "tree"
 
 # Readings: one value per sensor.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from xecgnn.lock import claim
 
-__all__ = ["PART", "check_new", "completed", "remove_parts", "write_text"]
+__all__ = ["PART", "check_local", "check_new", "completed", "remove_parts", "write_text"]
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +53,15 @@ def remove_parts(*folders: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def check_local(path: str | Path) -> None:
+    """Raise a ValueError where a path is an address, such as `root://host//file.root` (as a path: `root:/host/...`)."""
+    if address := re.match(r"(\w[\w+.-]+):/+(?=[^/])", str(path)):
+        remote = f"{address[1]}://{str(path)[address.end():]}"
+        raise ValueError(f"{remote}: not a file of this machine; copy it here first (xrdcp, rsync), or mount it")
+
+
 def check_new(*paths: Path, overwrite: bool | None = None, option: str = "--output") -> None:
-    """Raise FileExistsError where there is something of a name, unless it may be replaced.
+    """Raise FileExistsError where there is something of a name, unless it may be replaced; ValueError for an address.
 
     Unfinished files beside them that nobody is at work on are named in a line of the log.
 
@@ -62,6 +70,8 @@ def check_new(*paths: Path, overwrite: bool | None = None, option: str = "--outp
         overwrite: The setting of that name; None where a command has none.
         option: What names the outputs on the command line.
     """
+    for path in paths:
+        check_local(path)
     for path in () if overwrite else paths:
         if path.exists():
             remedy = "remove it, or choose another name"

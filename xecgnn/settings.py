@@ -12,13 +12,16 @@ from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, field_validator
+from yaml.constructor import ConstructorError
 
 __all__ = [
     "AnyPath", "ConfigError", "Paths", "Settings", "expanded", "flattened", "overridden", "parse_yaml", "read_yaml",
-    "validated",
+    "to_yaml", "validated",
 ]  # fmt: skip
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+SHOWN = 4  # mistakes that are told at once
 
 
 def expanded(path: Any) -> Any:
@@ -48,7 +51,7 @@ Paths = Annotated[list[AnyPath], BeforeValidator(_as_list)]
 class Settings(BaseModel):
     """A group of settings. Unknown keys and wrong types are errors; assignments are validated like the constructor."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, validate_default=True, allow_inf_nan=False)
 
     @field_validator("*")
     @classmethod
@@ -74,18 +77,88 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         if not source.is_file():
             known = sorted(p.name for p in Path(str(shipped)).glob("*.yaml"))
             raise FileNotFoundError(f"config {str(path)!r} not found; shipped configs: {', '.join(known)}")
-    return parse_yaml(source.read_text(), path)
+    return parse_yaml(source.read_bytes(), path)
 
 
-def parse_yaml(text: str, source: str | Path) -> dict[str, Any]:
-    """The mapping in the text of a YAML file; `source` is named in errors, which are one line."""
+def parse_yaml(text: str | bytes, source: str | Path) -> dict[str, Any]:
+    """The mapping in the text of a YAML file, whose values are what YAML 1.2 says; see `Loader`.
+
+    Raises:
+        ConfigError: one line, which begins with `source`.
+    """
     try:
-        values = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: not a YAML file: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
+        values = yaml.load(text.decode("utf-8-sig") if isinstance(text, bytes) else text, Loader)  # a SafeLoader
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, RecursionError) as error:
+        said = " ".join(str(error).replace('in "<unicode string>", ', "").split())
+        raise ConfigError(f"{source}: cannot be read as YAML: {said}") from None
+    if not isinstance(values, dict | None):
         raise ConfigError(f"{source}: expected a mapping of settings, found {type(values).__name__}")
-    return values
+    return values or {}
+
+
+def to_yaml(values: Mapping[str, Any]) -> str:
+    """Text that `parse_yaml` reads back."""
+    return yaml.dump(values, Dumper=Dumper, sort_keys=False)
+
+
+class Loader(yaml.SafeLoader):
+    """YAML as it is written: a key twice is an error, keys are text, and plain words have the types of YAML 1.2.
+
+    YAML 1.1, as PyYAML reads it, has it that no is false, 2026_11_25 a number, 1:30 is 90, 010 is 8, 1e-3 a text. Here
+    they are text, text, text, 10 and 0.001; None, which Python writes where YAML has null, is refused.
+    """
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.deep_construct = True  # what contains itself is an error
+        self._merged: set[int] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge the keys of others into a mapping, whose own win."""
+        if id(node) in self._merged:
+            return
+        self._merged.add(id(node))
+        names = [key.value for key, _ in node.value]
+        for key, _ in node.value:
+            plain = isinstance(key, yaml.ScalarNode)
+            if not plain or names.count(key.value) > 1:
+                what = f"{key.value!r} is there more than once" if plain else "a key that is no text"
+                raise ConstructorError(None, None, what, key.start_mark)
+            key.tag = TEXT if key.tag != MERGE else MERGE
+        super().flatten_mapping(node)
+
+    def construct_none(self, node: yaml.Node) -> None:
+        """Of the text None."""
+        raise ConstructorError(None, None, "None is no value: write null, or 'None' for the text", node.start_mark)
+
+    def construct_int(self, node: yaml.ScalarNode) -> int:
+        """0x and 0o have their base; a zero at the beginning means nothing."""
+        text = self.construct_scalar(node)
+        return int(text, {"0x": 16, "0o": 8}.get(text[:2], 10))
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes texts that would be read as something else in quotes."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+
+
+FLOAT = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+TEXT, MERGE, NONE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge", "!None"
+for tag, words, first in (
+    ("tag:yaml.org,2002:bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("tag:yaml.org,2002:int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    ("tag:yaml.org,2002:float", FLOAT, "-+.0123456789"),
+    ("tag:yaml.org,2002:null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    (MERGE, "<<", "<"),
+    (NONE, "None", "N"),
+):  # fmt: skip
+    for kind in (Loader, Dumper):
+        kind.add_implicit_resolver(tag, re.compile(f"^(?:{words})$"), list(first))
+Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_int)
+Loader.add_constructor(NONE, Loader.construct_none)
 
 
 def validated(cls: type[ModelT], values: Mapping[str, Any], source: str = "") -> ModelT:
@@ -94,6 +167,7 @@ def validated(cls: type[ModelT], values: Mapping[str, Any], source: str = "") ->
         return cls.model_validate(values)
     except ValidationError as error:
         problems = [_explain(cls, values, problem) for problem in error.errors()]
+        problems[SHOWN:] = [f"... and {len(problems) - SHOWN} more"] * (len(problems) > SHOWN)
         raise ConfigError(f"{source}: {'; '.join(problems)}" if source else "\n".join(problems)) from None
 
 

@@ -8,8 +8,8 @@ __all__ = ["mutated_bytes", "mutated_text"]
 
 STRETCH = 64  # bytes that a larger damage hits
 WORDS = [
-    "no", "yes", "None", "null", "1e-3", "2026_11_25", "1_000", "010", "0x1F", "1:30", "2026-11-27", "[", "{}", "*a", "&a",
-    "<<: {}", "!!python/object:os.system x", "~", "-1", "1e400", ".nan", "'", "#", "|",
+    "no", "yes", "None", "null", "1e-3", "2026_11_25", "1_000", "010", "0x1F", "1:30", "2026-11-27", "[", "{}", "*a",
+    "&a", "<<: {}", "!!python/object:os.system x", "~", "-1", "1e400", ".nan", "'", "#", "|",
 ]  # fmt: skip
 
 

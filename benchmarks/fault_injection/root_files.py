@@ -13,6 +13,7 @@ from fault_injection.outcome import Outcome, classify
 from xecgnn.data import DataConfig, EventLoader, Events, write
 from xecgnn.data.check import check_files
 from xecgnn.detector import Detector, load_detector
+from xecgnn.schema import Schema
 from xecgnn.simulation import simulate_events
 
 EVENTS = 100
@@ -39,20 +40,27 @@ def outcomes(folder: Path, number: int, seed: int) -> Iterator[Outcome]:
 
 
 def _readers(detector: Detector) -> dict[str, Callable[[Path], list[bytes]]]:
-    return {"check": partial(_check, detector), "read": _read, "load": partial(_load, detector)}
+    return {"check": partial(_check, detector), "read": _read, "load": partial(_load, detector), "copy": _copy}
 
 
 def _check(detector: Detector, path: Path) -> list[bytes]:
     """A file without problems has to have the right numbers."""
     report = check_files(path, detector)
-    if report.problems:
-        raise ValueError(report.problems[0].text)
+    for problem in report.problems:
+        raise ValueError(f"{problem.text}, and {len(report.problems) - 1} more")
     return _read(path)
 
 
 def _read(path: Path) -> list[bytes]:
     events = Events.read(path, ["reading", "truth", "identifier"])
     return [events[name].tobytes() for name in sorted(events.fields)]
+
+
+def _copy(path: Path) -> list[bytes]:
+    """As `xecgnn-fill` copies what it does not know."""
+    copy = path.with_name("copy.root")
+    write(Events.stream(path, ["other"], schema=Schema()), copy)
+    return _read(copy)
 
 
 def _load(detector: Detector, path: Path) -> list[bytes]:

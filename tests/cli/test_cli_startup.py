@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import xecgnn
+
 SETUP = configparser.ConfigParser()
 SETUP.read(Path(__file__).parents[2] / "setup.cfg")
 COMMANDS = dict(line.split(" = ") for line in SETUP["options.entry_points"]["console_scripts"].strip().splitlines())
@@ -21,7 +23,8 @@ before = set(sys.modules)  # a virtual environment may import some by itself
 module, function = sys.argv[1].split(":")
 main = getattr(importlib.import_module(module), function)
 config = ["angle.yaml"] if "CONFIG" in sys.argv[2:] else []
-for argv in (["--help"], [*config, "--nosuch", "1"], *([*config, "--training.lr", "fast"] for _ in config)):
+wrong = [["--nosuch", "1"], *(["--training.lr", "fast"] for _ in config)]
+for argv in (["--help"], ["--version"], *([*config, *options] for options in wrong)):
     with contextlib.suppress(SystemExit):
         main(argv)
 found = {name.partition(".")[0] for name in set(sys.modules) - before}
@@ -49,5 +52,6 @@ def test_help_and_wrong_options_import_only_settings(command: str) -> None:
     call = [sys.executable, "-c", CODE, COMMANDS[command], *config]
     out = subprocess.run(call, capture_output=True, text=True, check=True)
     assert "usage: " + command in out.stdout
+    assert f"{command}: xecgnn {xecgnn.__version__}" in out.stdout
     assert out.stderr.count("unknown option --nosuch") == 1
     assert set(out.stderr.splitlines()[-1].split()) <= LIGHT

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import xecgnn
 from xecgnn.cli.check import CheckConfig
 from xecgnn.cli.check import main as check
 from xecgnn.cli.validate import ValidateConfig
 from xecgnn.cli.validate import main as validate
 from xecgnn.data import Events, write
+from xecgnn.provenance import file_hash
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def predictions(tmp_path: Path) -> Path:
     columns = {"run": np.full(200, 1), "event": np.arange(200), "energyTruth": true, "EGamma": true * 1.05}
     columns["pred_energyTruth"] = true * rng.normal(1, 0.02, 200)
     path = tmp_path / "out.root"
-    write(Events(columns), path)
+    write(Events(columns), path, notes={"model_hash": "abc"})
     return path
 
 
@@ -50,7 +52,11 @@ def test_validate_writes_beside_the_input(predictions: Path, caplog: pytest.LogC
     content = (folder / "validation.pdf").read_bytes()
     assert len(re.findall(rb"/Type /Page\b", content)) == 4  # distributions, residuals, profiles, EGamma beside it
     assert b"/Type3" not in content
-    numbers = json.loads((folder / "validation.json").read_text())["tasks"]["energy"]["residuals"]
+    facts = json.loads((folder / "validation.json").read_text())
+    assert (facts["model_hash"], facts["input_sha256"]) == ("abc", file_hash(predictions))
+    assert facts["made_by"]["versions"].startswith(f"xecgnn {xecgnn.__version__}")
+    assert facts["input_sha256"] in (folder / "validation.md").read_text()
+    numbers = facts["tasks"]["energy"]["residuals"]
     assert numbers["EGamma"]["energy_resolution_68"]["value"] == pytest.approx(5, rel=1e-3)
 
 

@@ -248,7 +248,7 @@ def test_the_command(mini: Detector, write: Write, tmp_path: Path, capsys: pytes
     assert run(path, *options, "--overwrite") == 0
     assert run(path) == 1  # of another detector
     assert run(tmp_path / "none.root") == 2
-    assert "no file matches" in capsys.readouterr().err
+    assert "no such file" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.part"))
 
 

@@ -120,7 +120,7 @@ def test_names_globs_and_directories(tmp_path):
     for nothing in [tmp_path / "x*.root", [a, tmp_path / "x.root"], []]:
         with pytest.raises(FileNotFoundError):
             find_files(nothing)
-    with pytest.raises(FileNotFoundError, match=r"no file matches '.*x\.root'"):
+    with pytest.raises(FileNotFoundError, match=r"no such file: .*x\.root"):
         find_files([a, tmp_path / "x.root"])
 
 
@@ -148,7 +148,7 @@ def test_branches_of_another_shape(tmp_path):
     with uproot.recreate(tmp_path / "b.root") as file:
         file.mktree("tree", {"npho": "var * float32"})
         file["tree"].extend({"npho": [[1.0], [1.0, 2.0]]})
-    with pytest.raises(ValueError, match="branch 'npho' is not a fixed-size array"):
+    with pytest.raises(ValueError, match="branch 'npho' is float\\[\\], not a fixed-size array"):
         Events.read(tmp_path / "b.root", columns=["npho"])
 
 

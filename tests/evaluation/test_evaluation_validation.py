@@ -232,3 +232,13 @@ def test_files_without_predictions_are_refused(tmp_path: Path) -> None:
     wide = write(tmp_path / "wide.root", {"pred_emiAng": np.zeros((5, 3), "float32")})
     with pytest.raises(ValueError, match=r"wide.root: branch 'pred_emiAng' has width 3, expected 2"):
         load_sample(wide)
+
+
+def test_baselines_of_a_training_are_beside_its_network(tmp_path):
+    rng = np.random.default_rng(0)
+    true = rng.uniform(0.015, 0.06, 200).astype("float32")
+    columns = {"energyTruth": true, "pred_energyTruth": true * 1.01}
+    columns["training_mean_energyTruth"] = np.full_like(true, 0.03)
+    sample = load_sample(write(tmp_path / "run.root", columns))
+    assert list(sample.predictions["energy"]) == ["network", "training mean"]
+    assert list(measure_sample(sample, sample.tasks["energy"]).residuals) == ["network", "training mean"]

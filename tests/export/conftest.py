@@ -14,7 +14,7 @@ from xecgnn.detector import Detector, load_detector
 from xecgnn.export import ExportConfig, export_checkpoint
 from xecgnn.models import Inpainter, XECModel
 from xecgnn.tasks import TASKS
-from xecgnn.training.checkpoint import KEY, PREFIX, describe_run
+from xecgnn.training.checkpoint import KEY, PREFIX, describe_run, sealed
 from xecgnn.training.kinds import build_model
 
 SMALL = {
@@ -105,7 +105,7 @@ def checkpoints(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         run = describe_run(kind, config.model_dump(mode="json"), model.detector) | {"mlflow_run_id": "0123abcd"}
         state = {PREFIX + key: values for key, values in model.state_dict().items()}
         paths[name] = folder / f"{name}.pth"
-        torch.save({KEY: run, "state_dict": state}, paths[name])
+        torch.save(sealed({KEY: run, "state_dict": state}), paths[name])
     return paths
 
 

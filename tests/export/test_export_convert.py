@@ -19,6 +19,7 @@ from xecgnn.export.onnx_file import FORBIDDEN, operators
 from xecgnn.export.verify import damaged
 from xecgnn.inference import load_predictor
 from xecgnn.simulation import SimulationConfig, simulate_events, write_simulation
+from xecgnn.training.checkpoint import sealed
 
 Run = Callable[..., tuple[int, str]]
 
@@ -117,7 +118,7 @@ def test_averaged_weights_are_exported(
     """The trained weights beside them play no part."""
     content = torch.load(checkpoints["all"], weights_only=True)
     content["current_model_state"] = {name: value + 1 for name, value in content["state_dict"].items()}
-    torch.save(content, tmp_path / "trained.pth")
+    torch.save(sealed(content), tmp_path / "trained.pth")
     monkeypatch.setattr(convert, "write_onnx", lambda raw, path, metadata: shutil.copy(exported, path))
     export_checkpoint(ExportConfig(checkpoint=tmp_path / "trained.pth", output=tmp_path / "a.onnx", events=8))
 

@@ -8,7 +8,7 @@ import torch
 
 from xecgnn.config import TrainConfig
 from xecgnn.models import XECModel
-from xecgnn.training.checkpoint import KEY, PREFIX, describe_run
+from xecgnn.training.checkpoint import KEY, PREFIX, describe_run, sealed
 from xecgnn.training.kinds import build_model
 
 SMALL = {"encoder_dim": 64, "dim_feedforward": 64, "num_fusion_layers": 1, "hidden_dim": 16}
@@ -21,7 +21,7 @@ def save_checkpoint() -> Callable[..., Path]:
 
     def save(path: Path, model: torch.nn.Module, kind: str, config: dict) -> Path:
         weights = {PREFIX + name: tensor for name, tensor in model.state_dict().items()}
-        torch.save({"state_dict": weights, KEY: describe_run(kind, config, model.detector)}, path)
+        torch.save(sealed({"state_dict": weights, KEY: describe_run(kind, config, model.detector)}), path)
         return path
 
     return save

@@ -14,8 +14,8 @@ from xecgnn.data import write as write_events
 from xecgnn.data.parts import stored_events
 from xecgnn.export.metadata import weights_hash
 from xecgnn.inference import CheckpointPredictor, InferConfig, predict_files, stream
-from xecgnn.inference.stream import file_hash
 from xecgnn.models import XECModel
+from xecgnn.provenance import file_hash
 from xecgnn.schema import Schema
 
 
@@ -206,7 +206,7 @@ def test_mistakes_are_one_line_and_leave_nothing(checkpoint: Path, mini_files: P
         ({"input": bare}, f"{bare}: no branch 'relative_time'; branches: npho"),
         ({"input": empty}, f"{empty}: tree 'tree' is empty"),
         ({"input": wrong}, f"{wrong}: branch 'emiAng' has width 3, expected 2"),
-        ({"input": tmp_path / "none.root"}, f"no file matches '{tmp_path / 'none.root'}'"),
+        ({"input": tmp_path / "none.root"}, f"no such file: {tmp_path / 'none.root'}"),
         ({"onnx": tmp_path / "none.onnx"}, f"model '{tmp_path / 'none.onnx'}' not found"),
         ({"output": folder / "taken.root"}, f"{folder / 'taken.root'} exists; remove it, or choose another name"),
         ({"csv": folder / "taken.root"}, f"{folder / 'taken.root'} exists; remove it, or choose another name"),

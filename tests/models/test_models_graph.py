@@ -285,3 +285,15 @@ def test_topologies_of_a_graph_are_its_own(mini):
     topology = spec.relations["inner", "stem", "inner_1"]
     with pytest.raises(dataclasses.FrozenInstanceError):
         topology.num_source = 3
+
+
+def test_a_saved_batch_is_loaded_by_torch_as_it_does_by_default(spec, events, tmp_path):
+    graph, template, readings = spec.batch(Readings.of(events)), spec.template(), Readings.of(events)
+    torch.save([graph, template, graph[1], readings], tmp_path / "saved.pt")
+    found, its_template, single, its_readings = torch.load(tmp_path / "saved.pt")
+    assert_same(found, graph)
+    assert (its_template.node_types, its_template.edge_types) == (template.node_types, template.edge_types)
+    assert_same(single, graph[1])
+    assert_same(found[1], single)
+    assert torch.equal(its_readings.x, readings.x)
+    assert its_readings.y.keys() == readings.y.keys()

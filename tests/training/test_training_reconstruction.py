@@ -22,6 +22,7 @@ from xecgnn.evaluation.reconstruction import reconstructions
 from xecgnn.names import INVALID_VALUE
 from xecgnn.nn.masking import Masker, MaskingConfig
 from xecgnn.training import load_model, reconstruction
+from xecgnn.training.checkpoint import sealed
 from xecgnn.training.config import ReconstructionLossConfig, TrainingConfig
 from xecgnn.training.kinds import build_model
 from xecgnn.training.optimizer import build_optimizer
@@ -175,7 +176,7 @@ def test_misfits_of_fine_tuning_are_one_line(
 def test_another_detector_is_named(workplace: Path, pretrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = torch.load(pretrained, weights_only=True)
     checkpoint["xecgnn"]["detector_hash"] = "0" * 64
-    torch.save(checkpoint, "other.pth")
+    torch.save(sealed(checkpoint), "other.pth")
     with pytest.raises(SystemExit):
         train.main(["angle.yaml", *FINE_TUNED, "--epochs", "1", "--resume_from", "other.pth"])
     assert "the checkpoint is for detector 000000000000, not for mini" in capsys.readouterr().err

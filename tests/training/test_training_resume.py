@@ -15,6 +15,7 @@ from xecgnn.cli.pretrain import main as pretrain
 from xecgnn.cli.train import main
 from xecgnn.config import PretrainConfig, TrainConfig, load_config
 from xecgnn.settings import flattened, overridden
+from xecgnn.training.checkpoint import sealed
 from xecgnn.training.resume import find_start
 
 NETWORK = [
@@ -101,6 +102,7 @@ def test_paths_workers_and_devices_may_change(workplace: Path) -> None:
     config, start = find_start(load_config("angle.yaml", given), "regression")
     assert start.continues == Path("moved/checkpoint_last.pth")
     settings = flattened(config.model_dump(mode="json"))
+    given["data.train_path"] = [str(workplace / "elsewhere/train")]
     assert settings.items() >= given.items()
     run = flattened(start.checkpoint["xecgnn"]["config"])
     assert {name for name in run if settings[name] != run[name]} <= {*given, "data.val_path"}
@@ -109,7 +111,7 @@ def test_paths_workers_and_devices_may_change(workplace: Path) -> None:
 def test_fewer_epochs_than_done_are_an_error(workplace: Path) -> None:
     checkpoint = torch.load(FIRST, weights_only=True)
     checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] = 5
-    torch.save(checkpoint, FIRST)
+    torch.save(sealed(checkpoint), FIRST)
     with pytest.raises(ValueError, match=r"^training\.epochs: the checkpoint has 5 epochs done, found 1$"):
         find_start(load_config("angle.yaml", {"checkpoint.resume_from": FIRST}), "regression")
 

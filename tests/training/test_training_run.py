@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import multiprocessing
 import os
@@ -21,6 +22,8 @@ from xecgnn.cli.report import main as report
 from xecgnn.cli.train import main
 from xecgnn.data import Events, Readings, write
 from xecgnn.detector import load_detector
+from xecgnn.export.metadata import weights_hash
+from xecgnn.provenance import file_hash, source
 from xecgnn.simulation import simulate_events
 from xecgnn.training.module import TrainingModule
 from xecgnn.training.objective import RegressionObjective
@@ -77,7 +80,22 @@ def test_a_run_leaves_its_artifacts(
     np.testing.assert_array_equal(tree["event"], events.event)
     with (folder / "predictions_first.csv").open() as file:
         assert len(list(csv.reader(file))) == len(events) + 1
-    assert xecgnn.load_config(folder / "config.yaml").run_name == "first"
+    settings = xecgnn.load_config(folder / "config.yaml")
+    assert (settings.run_name, settings.detector) == ("first", "mini")
+    assert settings.data.val_path == [str(workplace / "data/val/*.root")]
+
+    # And says what made it.
+    (start,) = json.loads((folder / "metrics/provenance.json").read_text())
+    assert start["detector"] == f"mini, {model.detector.hash}"
+    assert [(row["sample"], row["events"]) for row in start["data"]] == [
+        ("training", 128), ("training", 64), ("validation", 64),
+    ]  # fmt: skip
+    val = workplace / "data/val/a.root"
+    assert start["data"][-1] == {"sample": "validation"} | source(val, 64)
+    assert val.stat().st_size > 2**21 or start["data"][-1]["sha256"] == file_hash(val)
+    text = (folder / "metrics/training_report.md").read_text()
+    for part in (start["host"], start["versions"], start["data"][-1]["sha256"], weights_hash(model), "surface normal"):
+        assert part in text
 
     # What was drawn is drawn again from the files, also where the folder has another name.
     moved = folder.rename(workplace / "moved")
@@ -102,7 +120,7 @@ def test_a_third_file_gives_the_numbers_that_are_shown(workplace: Path, caplog: 
     tracked = ["--logging.tensorboard", "false", "--logging.mlflow_uri", store(workplace), *UNSEEN]
     options = ["angle.yaml", *SMALL, *tracked, "--epochs", "1", "--tasks", "energy"]
     for name, test, head in (
-        ("tested", ["--test_path", "test.root"], "test events, test.root"),
+        ("tested", ["--test_path", "test.root"], f"test events, {workplace}/test.root"),
         ("plain", ["--test_path", "null"], "validation events, also used to choose the epoch"),
     ):
         caplog.clear()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import difflib
 import functools
+import json
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
@@ -15,12 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-import yaml
 from pydantic_settings import CliSettingsSource
 
 import xecgnn
 from xecgnn.plugins import load_plugins, loaded_paths
-from xecgnn.settings import Settings, flattened, overridden, read_yaml, validated
+from xecgnn.provenance import commit
+from xecgnn.settings import Settings, flattened, overridden, read_yaml, to_yaml, validated
 from xecgnn.signals import Ended, handled
 
 __all__ = ["ALIASES", "command", "parse_command"]
@@ -29,6 +31,7 @@ ConfigT = TypeVar("ConfigT", bound=Settings)
 
 PACKAGE = Path(xecgnn.__file__).parent
 FAULT, MISTAKE, SIGNALLED = 1, 2, 128  # exit codes: our fault, the user's; what a signal's number is added to
+NEGATIVE = re.compile(r"-\.?\d")  # begins a number: argparse takes -1e-1 for an option
 
 # The short flags of the seeds' parameter table: settings path -> flag.
 ALIASES = {
@@ -57,6 +60,10 @@ ALIASES = {
 
 class _Parser(argparse.ArgumentParser):
     """argparse with a one-line error that suggests the nearest option."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._negative_number_matcher = NEGATIVE
 
     def error(self, message: str) -> NoReturn:
         unknown = message.removeprefix("unrecognized arguments: ").split()
@@ -181,9 +188,11 @@ def parse_command(
         prog, usage, description, epilog, formatter_class=_Help, allow_abbrev=False, conflict_handler="resolve"
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    version = f"{prog}: xecgnn {xecgnn.__version__} {commit()}".strip() if "--version" in arguments else ""
+    parser.add_argument("--version", action="version", version=version, help="print version and commit, and exit")
     file: dict[str, Any] = {}
     if config:
-        if not arguments or (arguments[0].startswith("-") and not {"-h", "--help"} & set(arguments)):
+        if not arguments or (arguments[0].startswith("-") and not {"-h", "--help", "--version"} & set(arguments)):
             parser.error("the config file comes first: " + usage)
         file = {} if arguments[0].startswith("-") else read_yaml(arguments[0])
         parser.add_argument("config", help="YAML file with the settings that differ from the defaults")
@@ -210,7 +219,7 @@ def parse_command(
     values = _switches(cls, tasks, parser) | flattened(source(parsed_args=given)()) | plugins
     settings = validated(cls, overridden(file, values))
     if show:
-        sys.stdout.write(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
+        sys.stdout.write(to_yaml(settings.model_dump(mode="json")))
         raise SystemExit(0)
     return settings, path
 
@@ -229,9 +238,16 @@ def _add_option(group: argparse._ActionsContainer, *names: str, **options: Any) 
     """Lists take several values, so that a shell glob works; `--dead_channels` is as good as `--dead-channels`."""
     if options.get("action") == "append":
         options |= {"action": "extend", "nargs": "+"}
+        if "list[str]" in str(options.get("metavar")):
+            options["type"] = _verbatim
     action = group.add_argument(*names, **options)
     for name in action.option_strings:
         group._option_string_actions["--" + name[2:].replace("-", "_")] = action
+
+
+def _verbatim(text: str) -> str:
+    """A name with commas or brackets, which would be read as several, or as JSON."""
+    return json.dumps(text, ensure_ascii=False) if set(text) & set(",[]{}") or text != text.strip() else text
 
 
 def _switches(cls: type[Settings], tasks: Sequence[str] | None, parser: _Parser) -> dict[str, Any]:

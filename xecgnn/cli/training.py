@@ -8,10 +8,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import yaml
-
-from xecgnn.config import RunConfig, TrainConfig
+from xecgnn.config import RunConfig, TrainConfig, from_anywhere
 from xecgnn.output import write_text
+from xecgnn.settings import to_yaml
 
 if TYPE_CHECKING:
     import torch
@@ -110,6 +109,7 @@ def _trained(
     from xecgnn.training import checkpoint, resume, run, tracking
     from xecgnn.training import folder as folders
     from xecgnn.training.module import TrainingModule
+    from xecgnn.training.starts import add_start
 
     monitor = config.checkpoint.monitor
     run.check_monitor(monitor, objective.metric_names())
@@ -129,10 +129,11 @@ def _trained(
         folder = folders.open_run_folder(folder, locks, new_name=not config.run_name)
     network = objective.model
     config.run_name = folder.name
-    settings = config.model_dump(mode="json")
+    settings = from_anywhere(config.model_dump(mode="json"))
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         folders.check_space(folder, sum(p.numel() * p.element_size() for p in network.parameters()))
-        write_text(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+        write_text(folder / "config.yaml", to_yaml(settings))
+        add_start(folder, data.detector, data.files)
 
     run_id = source[checkpoint.KEY].get("mlflow_run_id") if start.continues else None
     name = str(folder.relative_to(artifacts)) if folder.is_relative_to(artifacts) else folder.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xecgnn.lazy import lazy_names
 
 _PUBLIC = {
-    "BadFileError": "reader",
+    "BadFileError": "errors",
     "DataConfig": "config",
     "Events": "events",
     "EventLoader": "loader",

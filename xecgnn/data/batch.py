@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xecgnn.data.columns import cast
 from xecgnn.data.events import Events
 from xecgnn.names import FEATURES, IDENTIFIERS, TARGETS
 
@@ -55,7 +56,7 @@ class Readings:
                 is_class = np.issubdtype(values.dtype, np.integer)
                 values = values.astype(np.int64) if is_class else values.reshape(len(values), -1).astype(np.float32)
                 y[task] = torch.tensor(values)
-        numbers = {name: torch.tensor(columns[name].astype(np.int64)) for name in IDENTIFIERS if name in columns}
+        numbers = {name: torch.tensor(cast(name, columns[name], np.int64)) for name in IDENTIFIERS if name in columns}
         return cls(torch.from_numpy(x), y, **numbers)
 
     @property

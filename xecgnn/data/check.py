@@ -13,14 +13,18 @@ from xecgnn.arrays import Ints
 from xecgnn.data.blocks import cut_blocks
 from xecgnn.data.check_sensors import MIN_EVENTS, SensorTotals
 from xecgnn.data.check_tree import basket_problems, branch_layouts, branch_problems, usable_branches
+from xecgnn.data.check_truth import constant_problems, without_constants
 from xecgnn.data.check_units import check_agreement, guess_units
+from xecgnn.data.checksums import CHECKSUMS, Checksums
 from xecgnn.data.config import ReaderConfig
+from xecgnn.data.errors import listed
 from xecgnn.data.files import Paths, find_files
 from xecgnn.data.match import event_pairs, repeated_pairs, shared_pairs
-from xecgnn.data.reader import BadFileError, TreeReader
+from xecgnn.data.reader import TreeReader
 from xecgnn.detector import Detector
 from xecgnn.names import IDENTIFIERS, NPHO, RELATIVE_NPHO, RELATIVE_TIME, SCHEMA, TARGETS, TREE
 from xecgnn.progress import Progress
+from xecgnn.schema import Schema
 from xecgnn.table import Table
 
 __all__ = ["CheckReport", "Problem", "check_files"]
@@ -91,10 +95,11 @@ def check_files(paths: Paths, detector: Detector, against: Paths = (), tree: str
                 if path in files:
                     _check_file(reader, detector, report)
                 pairs[path] = _event_pairs(reader)
-        except BadFileError as error:
+        except ValueError as error:  # a bad file, or numbers that cannot be ours
             report.warn(path, str(error).removeprefix(f"{path}: "), "error")
-    if len({tuple(sorted(facts["branches"])) for facts in report.facts["files"].values()}) > 1:
-        report.warn("files", "have different branches; training uses the truth that all of them have")
+    branches = [set(facts["branches"]) for facts in report.facts["files"].values()]
+    if some := sorted(set().union(*branches).difference(*(branches and [set.intersection(*branches)]))):
+        report.warn("files", f"not all have the branches {listed(some)}: what is to be read from all is left out")
     if report.totals.num_events:
         _check_sensors(detector, report)
     checked = {path: pairs[path] for path in files if path in pairs}
@@ -108,14 +113,22 @@ def _check_file(reader: TreeReader, detector: Detector, report: CheckReport) -> 
     """Branches, units and readings of one file; the readings go into the totals."""
     path, events = reader.path, reader.num_entries
     report.lines.append(f"{path}: {events} events, {path.stat().st_size / 1e6:.1f} MB")
+    if others := reader.others:
+        report.lines.append(f"  beside the tree: {listed(others)}")
     for level, text in branch_problems(reader, detector):
         report.warn(path, text, level)
     layouts = _check_layout(reader, report)
     usable = usable_branches(reader, detector)
     tasks = [task for task, branch in TARGETS.items() if branch in usable]
     report.lines.append(f"  truth for tasks: {', '.join(tasks) or 'none'}")
-    units = _check_units(reader.read(usable, 0, BLOCK_EVENTS), path, detector, report)
     numbers = reader.read(name for name in usable if SCHEMA[name].kind != "reading")
+    for name in numbers:
+        if SCHEMA[name].kind == "truth":
+            for text in constant_problems(name, numbers[name]):
+                report.warn(path, text)
+    truth = {name: without_constants(values[:BLOCK_EVENTS]) for name, values in numbers.items()}
+    readings = reader.read([name for name in usable if name not in numbers], 0, BLOCK_EVENTS)
+    units = _check_units(readings | truth, path, detector, report)
     unknown = {name: int((~np.isfinite(v)).reshape(events, -1).any(1).sum()) for name, v in numbers.items()}
     why = "unknown (NaN, or 9e9 and more)"
     report.lines += [f"  {name} is {why} in {number} events" for name, number in unknown.items() if number]
@@ -124,12 +137,25 @@ def _check_file(reader: TreeReader, detector: Detector, report: CheckReport) -> 
     report.facts["files"][str(path)] = facts
 
     npho = next((name for name in (NPHO, RELATIVE_NPHO) if name in usable), None)
-    if npho and RELATIVE_TIME in usable:
-        blocks = cut_blocks(0, np.asarray(reader.tree[npho].entry_offsets, dtype=np.int64), BLOCK_EVENTS)
-        with Progress(path.name, events) as shown:
+    _check_values(path, reader.config, (npho, RELATIVE_TIME) if npho and RELATIVE_TIME in usable else (), report)
+
+
+def _check_values(path: Path, config: ReaderConfig, readings: tuple[str, ...], report: CheckReport) -> None:
+    """One pass over all events: readings into the totals, all columns beside their checksums where there are any."""
+    sums = Checksums()
+    with TreeReader(path, config, Schema()) as reader:
+        written = reader.text(CHECKSUMS)
+        names = [*reader.stored] if written else list(readings)
+        blocks = cut_blocks(0, reader.scan(names).baskets, BLOCK_EVENTS) if names else []
+        with Progress(path.name, reader.num_entries) as shown:
             for block in blocks:
-                report.totals.add(*reader.read((npho, RELATIVE_TIME), block.start, block.stop).values())
+                values = reader.read(names, block.start, block.stop)
+                sums.add(values if written else {})
+                if readings:
+                    report.totals.add(*(values[name] for name in readings))
                 shown.advance(block.num_events)
+    if written and (wrong := sums.differing(written)):
+        report.warn(path, f"damaged: values are not those that were written: {listed(wrong)}", "error")
 
 
 def _check_layout(reader: TreeReader, report: CheckReport) -> dict[str, dict[str, Any]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from xecgnn.data.errors import as_bad_file, listed
 from xecgnn.data.reader import TreeReader
 from xecgnn.detector import Detector
 from xecgnn.names import IDENTIFIERS, NPHO, RELATIVE_NPHO, RELATIVE_TIME, SCHEMA, TARGETS
@@ -35,22 +36,23 @@ class BranchLayout(NamedTuple):
 
 def branch_layouts(reader: TreeReader) -> list[BranchLayout]:
     """All branches of the file."""
-    found = []
-    for branch in reader.tree.branches:
-        baskets, size = max(branch.num_baskets, 1), max(branch.uncompressed_bytes, 1)
-        column = reader.stored.get(branch.name)
-        wide = f"[{column.width}]" if column and column.width > 1 else ""
-        layout = BranchLayout(
-            name=branch.name,
-            type=np.dtype(column.dtype).name + wide if column else branch.typename,
-            unit=SCHEMA[branch.name].unit if branch.name in SCHEMA else "(not used)",
-            events_per_basket=-(-reader.num_entries // baskets),
-            basket_bytes=size // baskets,
-            compression=str(branch.compression or branch.file.compression or "none"),  # uproot writes it to the file
-            ratio=branch.compressed_bytes / size,
-        )
-        found.append(layout)
-    return found
+    with as_bad_file(f"{reader.path}: damaged"):
+        return [_layout(reader, branch) for branch in reader.tree.branches]
+
+
+def _layout(reader: TreeReader, branch: Any) -> BranchLayout:
+    baskets, size = max(branch.num_baskets, 1), max(branch.uncompressed_bytes, 1)
+    column = reader.stored.get(branch.name)
+    wide = f"[{column.width}]" if column and column.width > 1 else ""
+    return BranchLayout(
+        name=branch.name,
+        type=np.dtype(column.dtype).name + wide if column else reader.typename(branch.name),
+        unit=SCHEMA[branch.name].unit if branch.name in SCHEMA else "(not used)",
+        events_per_basket=-(-reader.num_entries // baskets),
+        basket_bytes=size // baskets,
+        compression=str(branch.compression or branch.file.compression or "none"),  # uproot writes it to the file
+        ratio=branch.compressed_bytes / size,
+    )
 
 
 def usable_branches(reader: TreeReader, detector: Detector) -> list[str]:
@@ -62,22 +64,29 @@ def usable_branches(reader: TreeReader, detector: Detector) -> list[str]:
 def branch_problems(reader: TreeReader, detector: Detector) -> Iterator[tuple[str, str]]:
     """What is missing, or has another form: (level, text)."""
     readable, unreadable = reader.stored, reader.unreadable
-    present, names = {*readable, *unreadable}, ", ".join(reader.tree.keys())
+    branches = [branch.name for branch in reader.tree.branches]
+    present, names = set(branches), listed(branches)
     for name, width in _widths(detector).items():
         if name in unreadable:
             leaf = name + (f"[{width}]" if width > 1 else "") + LEAVES[SCHEMA[name].dtype]
-            stored = reader.tree[name].typename
-            yield "error", f"branch {name!r} is {stored}, not a fixed-size array of numbers: write {leaf!r} ({DOCS})"
+            form = f"{reader.typename(name)}, not a fixed-size array of numbers in every entry"
+            yield "error", f"branch {name!r} is {form}: write {leaf!r} ({DOCS})"
         elif name in readable and readable[name].width != width:
             whose = f" for detector {detector.name}" if SCHEMA[name].width == SENSOR else ""
             yield "error", f"branch {name!r} has {readable[name].width} values per event, expected {width}{whose}"
     unknown = [name for name in IDENTIFIERS if name not in readable]
+    rounded = [name for name in IDENTIFIERS if name in readable and np.dtype(readable[name].dtype).kind == "f"]
+    twice = [name for name in present if branches.count(name) > 1]
+    trees = ", ".join(reader.not_read())
     shares = f"no branch 'npho', but {RELATIVE_NPHO!r}: train with data.npho_branch {RELATIVE_NPHO}"
     for wrong, level, text in (
         (NPHO not in present and RELATIVE_NPHO in present, "warning", shares),
         (not {NPHO, RELATIVE_NPHO} & present, "error", f"no branch 'npho'; branches: {names}"),
         (RELATIVE_TIME not in present, "error", f"no branch 'relative_time'; branches: {names}"),
         (unknown, "warning", f"no branch {' and '.join(unknown)}: {ALIKE}"),
+        (trees, "warning", f"holds another {reader.config.tree!r} that is not read: {trees}; it is read with --tree"),
+        (twice, "warning", f"branch {listed(twice)} is there more than once; the first is read"),
+        (rounded, "warning", f"{listed(rounded)} of floating-point numbers: large ones are rounded; write /L"),
         (not present & set(TARGETS.values()), "warning", "no truth: good for inference only"),
     ):
         if wrong:

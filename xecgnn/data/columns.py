@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from xecgnn.names import UNKNOWN_CLASS, is_valid
 from xecgnn.schema import ANY, SENSOR, Column
 
-__all__ = ["as_column", "known_truth"]
+__all__ = ["as_column", "cast", "known_truth"]
 
 
 def as_column(column: Column, values: ArrayLike) -> np.ndarray:
@@ -20,7 +20,7 @@ def as_column(column: Column, values: ArrayLike) -> np.ndarray:
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise ValueError(f"column {column.name!r} holds {array.dtype}, expected numbers")
-    array = np.asarray(known_truth(column, array), dtype=column.dtype or array.dtype.newbyteorder("=")).view()
+    array = cast(column.name, known_truth(column, array), column.dtype or array.dtype.newbyteorder("=")).view()
     if column.width == ANY and array.shape[1:] == (1,):
         array = array.reshape(-1)
     wide = array.ndim == 2 and array.shape[1] > 0
@@ -31,6 +31,25 @@ def as_column(column: Column, values: ArrayLike) -> np.ndarray:
         raise ValueError(f"column {column.name!r} has shape {array.shape}, expected {wanted}")
     array.flags.writeable = False
     return array
+
+
+def cast(name: str, values: np.ndarray, dtype: DTypeLike) -> np.ndarray:
+    """Values of a column in another type, or uncopied in theirs. Whole numbers neither wrap nor lose a fraction.
+
+    What is beyond the range of a floating-point type becomes infinite, which is invalid wherever it is met.
+
+    Raises:
+        ValueError: The type does not hold one of the values.
+    """
+    wanted = np.dtype(dtype)
+    if wanted.kind in "iu" and not np.can_cast(values.dtype, wanted):
+        low, high = np.iinfo(wanted).min, np.iinfo(wanted).max
+        fits = (values >= low) & (values < high + 1)  # of what kind ever: high itself is no float
+        fits &= True if values.dtype.kind in "biu" else np.floor(values) == values
+        if not fits.all():
+            raise ValueError(f"column {name!r} holds {values[~fits][0]}, expected whole numbers of {low} to {high}")
+    with np.errstate(over="ignore"):
+        return values.astype(wanted, copy=False)
 
 
 def known_truth(column: Column, values: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from xecgnn.arrays import Bools, Rows
 from xecgnn.data.columns import as_column
 from xecgnn.data.config import ReaderConfig
+from xecgnn.data.errors import BadFileError
 from xecgnn.data.files import Paths, read_columns
 from xecgnn.data.match import event_pairs, match_pairs, repeated_pairs
 from xecgnn.names import SCHEMA
@@ -84,7 +85,10 @@ class Events:
     ) -> Events:
         """Whole (small) files in memory. Arguments and errors are those of ``stream``."""
         blocks = read_columns(paths, columns, sys.maxsize, start, stop, num_sensors, config, schema, **options)
-        return cls.concatenate([cls(block, schema) for block in blocks])
+        parts = [cls(block, schema) for block in blocks]
+        if not parts:
+            raise BadFileError(f"no event can be read: {paths}")
+        return cls.concatenate(parts)
 
     @classmethod
     def stream(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -13,13 +12,15 @@ import numpy as np
 
 from xecgnn.data.blocks import Block, cut_blocks
 from xecgnn.data.config import ReaderConfig
-from xecgnn.data.reader import BadFileError, FileScan, TreeReader
+from xecgnn.data.errors import BadFileError, listed, warn_once
+from xecgnn.data.reader import FileScan, TreeReader
 from xecgnn.names import FEATURES, SCHEMA
+from xecgnn.output import check_local
 from xecgnn.schema import KINDS, Schema
 
 __all__ = ["Paths", "common_columns", "find_files", "read_blocks", "read_columns", "scan_files"]
 
-logger = logging.getLogger(__name__)
+SKIPPED = 1000  # at most so many events are left out for one damaged basket that holds fewer
 
 Paths = str | Path | Iterable[str | Path]
 
@@ -30,20 +31,26 @@ def find_files(paths: Paths) -> list[Path]:
     Raises:
         FileNotFoundError: One of ``paths`` stands for no file.
     """
-    if isinstance(paths, Path) and not glob.has_magic(str(paths)) and not paths.exists():
-        raise FileNotFoundError(f"no such file: {paths}")
     found: list[Path] = []
     for entry in [paths] if isinstance(paths, str | Path) else paths:
+        check_local(entry)
         path = Path(entry).expanduser()
-        pattern = glob.escape(str(path)) + "/*.root" if path.is_dir() else str(path)
-        # A file may have a name that reads as a pattern.
+        pattern = _as_pattern(path / "*.root" if path.is_dir() else path)
         matches = [path] if path.is_file() else [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
         if not matches:
-            raise FileNotFoundError(f"no file matches {pattern!r}")
+            wanted = str(path / "*.root" if path.is_dir() else path)
+            plain = f"no such file: {wanted}"
+            raise FileNotFoundError(f"no file matches {wanted!r}" if glob.has_magic(wanted) else plain)
         found += matches
     if not found:
         raise FileNotFoundError("no input file given")
     return list(dict.fromkeys(found))
+
+
+def _as_pattern(path: Path) -> str:
+    """A glob, in which folders that are there mean themselves: the name of one may read as a pattern."""
+    there = next(folder for folder in (*path.parents, path) if folder.exists())
+    return str(Path(glob.escape(str(there)), path.relative_to(there)))
 
 
 def scan_files(
@@ -66,18 +73,24 @@ def scan_files(
         try:
             with TreeReader(path, config, schema) as reader:
                 scans.append(reader.scan(columns, num_sensors))
+                if others := reader.not_read():
+                    warn_once(f"{path}: holds another {config.tree!r} that is not read: {', '.join(others)}")
         except BadFileError as error:
             if config.on_bad_file == "stop":
                 raise
-            logger.warning("skipped %s", error)
+            warn_once(f"skipped {error}")
     if not scans:
         raise BadFileError(f"none of {len(files)} files can be read: {files[0]}" + (", ..." if len(files) > 1 else ""))
     return scans
 
 
 def common_columns(scans: Sequence[FileScan], names: Iterable[str]) -> tuple[str, ...]:
-    """Those of ``names`` that every file has."""
-    return tuple(name for name in names if all(name in scan.columns for scan in scans))
+    """Those of ``names`` that every file has; a line in the log names those that only some have."""
+    lacking = {name: [str(scan.path) for scan in scans if name not in scan.columns] for name in names}
+    if some := [name for name, paths in lacking.items() if 0 < len(paths) < len(scans)]:
+        without = listed(dict.fromkeys(path for name in some for path in lacking[name]), 3)
+        warn_once(f"{listed(some)}: left out, for not all of {len(scans)} files have it; it lacks in {without}")
+    return tuple(name for name, paths in lacking.items() if not paths)
 
 
 def read_blocks(
@@ -97,7 +110,7 @@ def read_blocks(
                 except BadFileError as error:
                     if config.on_bad_file == "stop":
                         raise
-                    logger.warning("skipped %s", error)
+                    warn_once(f"skipped {error}")
                     continue
                 keep = None if file.keep is None else file.keep[block.start : block.stop]
                 yield values if keep is None else {name: array[keep] for name, array in values.items()}
@@ -118,11 +131,16 @@ def read_columns(
     config = ReaderConfig(**((config.model_dump(include=set(ReaderConfig.model_fields)) if config else {}) | options))
     named = FEATURES if columns is None else tuple(name for name in columns if name not in KINDS)
     files = scan_files(paths, named, config, num_sensors, schema)
-    everywhere = common_columns(files, files[0].columns)
     kinds = ("truth", "identifier") if columns is None else columns
-    names = dict.fromkeys((*named, *(name for name in everywhere if schema[name].kind in kinds)))
+    found = dict.fromkeys(name for file in files for name in file.columns if schema[name].kind in kinds)
+    names = dict.fromkeys((*named, *common_columns(files, found)))
     if not names:
-        raise ValueError(f"{files[0].path}: no column is {' or '.join(kinds)}; columns: {', '.join(everywhere)}")
+        raise ValueError(f"{files[0].path}: no column is {' or '.join(kinds)}; columns: {listed(files[0].columns)}")
+    if config.on_bad_file == "skip":
+        chunk = min(chunk, SKIPPED)
+    for file in files if "other" in kinds else ():
+        if file.left_out:
+            warn_once(f"{file.path}: left out, as no flat arrays of numbers: {listed(file.left_out)}")
     blocks: list[Block] = []
     total = 0
     for number, file in enumerate(files):

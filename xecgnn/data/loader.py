@@ -16,7 +16,7 @@ from xecgnn.data.batch import Readings
 from xecgnn.data.blocks import Block, batch_sizes, cut_blocks, deal, group_pieces, stream_order, worker_share
 from xecgnn.data.config import DataConfig
 from xecgnn.data.files import Paths, common_columns, scan_files
-from xecgnn.data.reader import BadFileError
+from xecgnn.data.reader import FileScan
 from xecgnn.data.stream import EventStream, Share
 from xecgnn.detector import Detector
 from xecgnn.names import FEATURES, IDENTIFIERS, TARGETS
@@ -47,6 +47,9 @@ class EventLoader:
     Workers live from the first batch of an iteration to the last, so that training and validation never hold theirs at
     the same time. They start as those of ``multiprocessing`` with "forkserver" do: a script that uses them runs its
     code under ``if __name__ == "__main__":``.
+
+    Where ``on_bad_file`` is skip, events of a damaged basket come without readings and truth: no number of events or
+    batches changes.
 
     Args:
         paths: Files, globs, directories.
@@ -94,6 +97,11 @@ class EventLoader:
             raise ValueError(f"none of the events in {len(self._files)} files passes the fiducial cut")
         self._sizes = self._rank_sizes(rank)
         self._epoch, self._batch, self._resumed = 0, 0, False
+
+    @property
+    def files(self) -> list[FileScan]:
+        """What was found in the files."""
+        return self._files
 
     @property
     def num_events(self) -> int:
@@ -168,14 +176,14 @@ class EventLoader:
         )
         source = iter(self._source(stream))
         for batch in source:
-            if isinstance(batch, BadFileError):
+            if isinstance(batch, Exception):
                 raise batch
             self._batch += 1
             if self._batch == len(self):
                 next(source, None)  # ends the workers now: who counts the batches (Lightning) never asks for another
             yield batch
 
-    def _source(self, stream: EventStream) -> Iterable[Readings | BadFileError]:
+    def _source(self, stream: EventStream) -> Iterable[Readings | Exception]:
         if not self.config.num_workers:
             return stream
         # Not forked from here: a worker would keep a copy of every page of the training that changes after its start,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from xecgnn.arrays import Bools, Ints, Rows
+from xecgnn.data.columns import cast
 from xecgnn.names import IDENTIFIERS
 
 __all__ = ["event_pairs", "match_pairs", "repeated_pairs", "shared_pairs"]
@@ -19,12 +20,12 @@ def event_pairs(columns: Mapping[str, np.ndarray]) -> Pairs:
     """(run, event) of E events.
 
     Raises:
-        ValueError: One of the two columns is missing.
+        ValueError: One of the two columns is missing, or holds no whole numbers of 64 bits.
     """
     missing = [name for name in IDENTIFIERS if name not in columns]
     if missing:
         raise ValueError(f"no {' and '.join(missing)} to tell events by; columns: {', '.join(columns)}")
-    return np.stack([columns[name].astype(np.int64) for name in IDENTIFIERS], 1)
+    return np.stack([cast(name, columns[name], np.int64) for name in IDENTIFIERS], 1)
 
 
 def repeated_pairs(pairs: Pairs) -> Bools:

@@ -11,19 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xecgnn.arrays import Bools, Ints
-from xecgnn.data.columns import known_truth
+from xecgnn.data.columns import cast, known_truth
 from xecgnn.data.config import ReaderConfig
-from xecgnn.names import FEATURES, NPHO, RELATIVE_TIME, SCHEMA
+from xecgnn.data.errors import BadFileError, as_bad_file, listed
+from xecgnn.names import FEATURES, NPHO, RELATIVE_TIME, SCHEMA, UNKNOWN_CLASS
 from xecgnn.schema import ANY, SENSOR, Column, Schema
 
-__all__ = ["BadFileError", "FileScan", "TreeReader", "in_fiducial_volume"]
+__all__ = ["FileScan", "TreeReader", "in_fiducial_volume"]
 
 UVW = "uvwTruth"
+TREES = ("TTree", "TNtuple", "TNtupleD")
 FIDUCIAL_U, FIDUCIAL_V, FIDUCIAL_W = 23.9, 67.9, (0.0, 38.5)  # cm
-
-
-class BadFileError(ValueError):
-    """A file that cannot be read at all (empty, truncated, not ROOT, no such tree): ``on_bad_file`` may skip it."""
 
 
 class FileScan(NamedTuple):
@@ -32,6 +30,7 @@ class FileScan(NamedTuple):
     path: Path
     num_entries: int
     columns: tuple[str, ...]  # names of those the file can deliver
+    left_out: tuple[str, ...]  # of the other branches
     baskets: Ints  # first entry of each basket of the readings, then num_entries
     keep: Bools | None  # (num_entries,) events in the fiducial volume; None = all
 
@@ -63,28 +62,62 @@ class TreeReader:
         trivial = uproot.TrivialExecutor()
         options = {"handler": MultithreadedFileSource, "use_threads": False, "array_cache": None, "object_cache": None}
         options |= {"decompression_executor": trivial, "interpretation_executor": trivial}
-        try:
+        with as_bad_file(f"{self.path}: truncated or not a ROOT file"):
             self._file = uproot.open({str(self.path): None}, **options)
-        except Exception as error:  # uproot raises a dozen types for broken files
-            raise BadFileError(f"{self.path}: truncated or not a ROOT file ({_first_line(error)})") from error
         try:
-            self.tree = self._open_tree()
+            with as_bad_file(f"{self.path}: damaged"):
+                self.keys: dict[str, str] = self._file.classnames()
+                self.tree = self._open_tree()
         except BaseException:
             self.close()
             raise
 
     def _open_tree(self) -> Any:
-        size, expected = self.path.stat().st_size, self._file.file.fEND
+        name, size, expected = self.config.tree, self.path.stat().st_size, self._file.file.fEND
+        if not self.keys and not self._file.file.fSeekInfo:  # ROOT writes both when it closes a file
+            recovers = f"hadd recovered.root '{self.path}'"
+            raise BadFileError(f"{self.path}: not closed by its writer; ROOT recovers what it can of it: {recovers}")
         if size < expected:
             raise BadFileError(f"{self.path}: truncated, {size} of {expected} bytes")
-        classes = self._file.classnames(cycle=False)
-        if classes.get(self.config.tree) != "TTree":
-            trees = [name for name, kind in classes.items() if kind == "TTree"]
-            raise BadFileError(f"{self.path}: no tree {self.config.tree!r}; trees: {', '.join(trees) or 'none'}")
-        tree = self._file[self.config.tree]
-        if tree.num_entries == 0:
-            raise BadFileError(f"{self.path}: tree {self.config.tree!r} is empty")
+        if not self._cycles():
+            trees = listed(dict.fromkeys(k.removesuffix(";1") for k, kind in self.keys.items() if kind in TREES))
+            other = listed(f"{key} is a {kind}, " for key, kind in self.keys.items() if key.rpartition(";")[0] == name)
+            raise BadFileError(f"{self.path}: no tree {name!r}; {other}trees: {trees or 'none'}")
+        tree = self._file[name]
+        if tree.num_entries <= 0:
+            raise BadFileError(f"{self.path}: tree {name!r} is empty")
         return tree
+
+    def _cycles(self) -> list[str]:
+        """Keys of trees of the name that is read, `tree;2` and `tree;1`, the newest first; one where it says which."""
+        name = self.config.tree
+        found = [key for key, kind in self.keys.items() if kind in TREES and name in (key, key.rpartition(";")[0])]
+        return sorted(found, key=lambda key: -int(key.rpartition(";")[2]))
+
+    @property
+    def others(self) -> list[str]:
+        """What else the file holds: `rec;1 (TTree)`."""
+        newest = self._cycles()[0]
+        return [f"{key} ({kind})" for key, kind in self.keys.items() if key != newest]
+
+    def text(self, name: str) -> str:
+        """A string that lies beside the tree; "" where there is none of that name."""
+        with as_bad_file(f"{self.path}: {name} is damaged"):
+            return str(self._file[name]) if f"{name};1" in self.keys else ""
+
+    def not_read(self) -> list[str]:
+        """Trees of the same name with other events than the newest, which is read: `tree;1 (600 events)`.
+
+        ROOT leaves the last but one state of a tree under such a name too: its baskets are among those of the newest.
+        """
+        others = []
+        for key in self._cycles()[1:]:
+            with as_bad_file(f"{self.path}: {key} is damaged"):
+                other = self._file[key]
+                places, there = (np.trim_zeros(tree.branches[0].member("fBasketSeek")) for tree in (other, self.tree))
+                if other.num_entries > self.num_entries or not np.array_equal(places, there[: len(places)]):
+                    others.append(f"{key} ({other.num_entries} events)")
+        return others
 
     def __enter__(self) -> TreeReader:
         return self
@@ -104,8 +137,7 @@ class TreeReader:
     @cached_property
     def stored(self) -> dict[str, Column]:
         """Branches that can be read (fixed-size arrays of numbers), in the type and width that they are stored in."""
-        branches = self.tree.branches  # those inside a split object are not ours
-        found = {branch.name: None if branch.branches else self._stored_as(branch.name) for branch in branches}
+        found = {branch.name: self._stored_as(branch) for branch in self.tree.branches}
         return {name: column for name, column in found.items() if column}
 
     @property
@@ -113,15 +145,28 @@ class TreeReader:
         """The other branches of the tree."""
         return [branch.name for branch in self.tree.branches if branch.name not in self.stored]
 
-    def _stored_as(self, branch: str) -> Column | None:
-        interpretation = self.tree[branch].interpretation
-        # Exactly AsDtype: its subclasses and the jagged interpretations are not fixed-size arrays of plain numbers.
-        if type(interpretation).__name__ != "AsDtype":
+    def _stored_as(self, branch: Any) -> Column | None:
+        """None also for types that uproot does not know, and branches that were not filled with every event."""
+        try:
+            interpretation, complete = branch.interpretation, branch.num_entries == self.num_entries
+            # Exactly AsDtype: its subclasses and the jagged interpretations are not fixed-size arrays of plain numbers.
+            if type(interpretation).__name__ != "AsDtype" or branch.branches or not complete:
+                return None  # branches inside a split object are not ours
+            base, shape = interpretation.to_dtype.base, interpretation.to_dtype.shape
+        except Exception:
             return None
-        base, shape = interpretation.to_dtype.base, interpretation.to_dtype.shape
-        if base.names or len(shape) > 1:
+        if base.kind not in "biuf" or len(shape) > 1:
             return None
-        return self.schema[branch]._replace(dtype=base.newbyteorder("=").str, width=shape[0] if shape else 1)
+        return self.schema[branch.name]._replace(dtype=base.newbyteorder("=").str, width=shape[0] if shape else 1)
+
+    def typename(self, branch: str) -> str:
+        """The C++ type of a branch, with its number of entries where it is not that of the tree."""
+        found = self.tree[branch]
+        try:
+            entries = "" if found.num_entries == self.num_entries else f" of {found.num_entries} entries"
+            return f"{found.typename}{entries}"
+        except Exception:
+            return "of an unknown type"
 
     def _branch_name(self, column: str) -> str:
         """The branch of the file that is read as ``column``."""
@@ -136,8 +181,9 @@ class TreeReader:
         branch, expected = self._branch_name(column), self.schema[column].width
         if branch not in self.stored:
             if branch in self.unreadable:
-                raise ValueError(f"{self.path}: branch {branch!r} is not a fixed-size array of numbers")
-            raise ValueError(f"{self.path}: no branch {branch!r}; branches: {', '.join(self.tree.keys())}")
+                form = f"{self.typename(branch)}, not a fixed-size array of numbers in every entry"
+                raise ValueError(f"{self.path}: branch {branch!r} is {form}")
+            raise ValueError(f"{self.path}: no branch {branch!r}; branches: {listed(self.tree.keys(recursive=False))}")
         width = self.stored[branch].width
         if expected not in (SENSOR, ANY, width):
             raise ValueError(f"{self.path}: branch {branch!r} has width {width}, expected {expected}")
@@ -155,8 +201,11 @@ class TreeReader:
         if not branches:
             raise ValueError(f"{self.path}: no branch is a fixed-size array of numbers")
         largest = self.tree[max(branches, key=lambda branch: self.stored[branch].width)]
-        baskets = np.asarray(largest.entry_offsets, dtype=np.int64)
-        return FileScan(self.path, self.num_entries, self._columns(), baskets, keep)
+        with as_bad_file(f"{self.path}: damaged"):
+            baskets = np.asarray(largest.entry_offsets, dtype=np.int64)
+        if baskets[0] != 0 or baskets[-1] != self.num_entries or (np.diff(baskets) < 0).any():
+            raise BadFileError(f"{self.path}: damaged, the baskets of branch {largest.name!r} do not hold its entries")
+        return FileScan(self.path, self.num_entries, self._columns(), tuple(self.unreadable), baskets, keep)
 
     def _columns(self) -> tuple[str, ...]:
         """Columns of the schema that are there, readable or not, and all others that can be read; in file order."""
@@ -173,31 +222,42 @@ class TreeReader:
     def read_column(self, column: str, start: int, stop: int) -> np.ndarray:
         """Entries ``start`` to ``stop``, (E,) or (E, width); angles of the truth in rad, unknown truth as NaN.
 
-        The array has type and byte order of the file and may not be written to: it is copied where it goes.
+        The array has type and byte order of the file, whole numbers those of the schema. It may not be written to: it
+        is copied where it goes.
 
         Raises:
             BadFileError: The baskets cannot be read.
+            ValueError: Numbers that the type of the column in the schema does not hold.
         """
         from xecgnn.data.baskets import AsStored
 
         branch, declared = self.tree[self._branch_name(column)], self.schema[column]
-        try:
+        entries = f"entries {start} to {stop} of branch {branch.name!r}"
+        with as_bad_file(f"{self.path}: cannot read {entries}"):
             values = branch.array(AsStored(branch.interpretation.from_dtype), start, stop, library="np")
-        except Exception as error:
-            raise BadFileError(f"{self.path}: cannot read entries {start} to {stop} ({_first_line(error)})") from error
+        if len(values) != stop - start:
+            raise BadFileError(f"{self.path}: damaged, {len(values)} values for {entries}")
         if values.ndim == 1 or values.shape[1] == 1:
             values = values.reshape(-1, 1) if declared.width == SENSOR else values.reshape(-1)
         values = known_truth(declared, values)
+        if np.dtype(declared.dtype or values.dtype).kind in "iu":
+            try:
+                values = cast(column, values, declared.dtype or values.dtype)
+            except ValueError as error:
+                raise ValueError(f"{self.path}: {error}") from None
         in_degrees = self.config.angle_unit == "deg" and declared.kind == "truth" and declared.unit == "rad"
         return np.deg2rad(values) if in_degrees else values
+
+
+    def unknown(self, column: str, count: int) -> np.ndarray:
+        """What stands for ``count`` events that cannot be read: NaN, or UNKNOWN_CLASS where there are whole numbers."""
+        declared, width = self.schema[column], self.width(column)
+        dtype = np.dtype(declared.dtype or self.stored[self._branch_name(column)].dtype)
+        shape = (count,) if width == 1 and declared.width != SENSOR else (count, width)
+        return np.full(shape, np.nan if dtype.kind == "f" else UNKNOWN_CLASS).astype(dtype)
 
 
 def in_fiducial_volume(uvw: NDArray[np.floating]) -> Bools:
     """The reference cut on the first interaction point, uvw (E, 3) in cm -> (E,); False where it is NaN."""
     u, v, w = uvw.T
     return (np.abs(u) < FIDUCIAL_U) & (np.abs(v) < FIDUCIAL_V) & (w >= FIDUCIAL_W[0]) & (w < FIDUCIAL_W[1])
-
-
-def _first_line(error: Exception) -> str:
-    """An error of another library in one line."""
-    return " ".join(str(error).split("\n\n")[0].split()) or type(error).__name__

@@ -14,7 +14,8 @@ from xecgnn.data.batch import Readings
 from xecgnn.data.blocks import Block, Piece
 from xecgnn.data.buffer import EventBuffer
 from xecgnn.data.config import ReaderConfig
-from xecgnn.data.reader import BadFileError, FileScan, TreeReader
+from xecgnn.data.errors import BadFileError, warn_once
+from xecgnn.data.reader import FileScan, TreeReader
 from xecgnn.names import FEATURES, SCHEMA, TARGETS
 
 __all__ = ["EventStream", "Share"]
@@ -70,12 +71,12 @@ class EventStream(IterableDataset[Readings]):
         self.schema, self.targets = SCHEMA, dict(TARGETS)
         self._open: OrderedDict[int, TreeReader] = OrderedDict()
 
-    def __iter__(self) -> Iterator[Readings | BadFileError]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Readings | Exception]:  # type: ignore[override]
         worker = get_worker_info()
         np.empty(LARGE_BLOCK, np.uint8)
         try:
             yield from self._batches(self.shares[worker.id if worker else 0])
-        except BadFileError as error:
+        except (ValueError, OSError) as error:
             yield error  # for the loader to raise: raised here, it would arrive wrapped in a worker's traceback
         finally:
             while self._open:
@@ -120,10 +121,21 @@ class EventStream(IterableDataset[Readings]):
         entries = entries[piece.start : piece.stop]
         start, stop = int(entries[0]), int(entries[-1]) + 1
         reader, rows = self._reader(block.file), buffer.reserve(len(entries))
+        damaged: BadFileError | None = None
         for name in (*FEATURES, *self.columns):
             # One column at a time: only its baskets are in memory, and those of the next one take their place.
-            values = reader.read_column(name, start, stop)
+            try:
+                values = reader.read_column(name, start, stop)
+            except BadFileError as error:
+                damaged, values = error, reader.unknown(name, stop - start)
+                if self.config.on_bad_file == "stop":
+                    raise
             buffer.fill(rows, name, values if stop - start == len(entries) else values[entries - start])
+        if damaged:
+            # The numbers of events and batches are those that all processes count on: these events stay, unknown.
+            warn_once(f"skipped {damaged}")
+            for name in (*FEATURES, *(n for n in self.columns if self.schema[n].kind != "identifier")):
+                buffer.fill(rows, name, reader.unknown(name, len(rows)))
         return rows
 
     def _reader(self, file: int) -> TreeReader:

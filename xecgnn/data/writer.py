@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from xecgnn.data.checksums import CHECKSUMS, Checksums
 from xecgnn.data.config import CompressionName
 from xecgnn.data.events import Events
 from xecgnn.names import TREE
@@ -53,7 +54,7 @@ class TreeWriter:
 
     The file grows as ``<path>.part`` and takes its name when the ``with`` block ends; after an exception it is removed.
     An existing file of that name is replaced only then: whoever must not overwrite checks before. The branches are the
-    columns of the first events; a single value makes a scalar branch.
+    columns of the first events; a single value makes a scalar branch. Beside the tree lie ``checksums`` of its columns.
 
     Args:
         path: The file to write.
@@ -62,7 +63,8 @@ class TreeWriter:
         notes: Name -> text, stored beside the tree (as TObjString).
 
     Raises:
-        ValueError: An unknown compression; in ``write``, other columns than before, or one of another shape.
+        ValueError: An unknown compression; in ``write``, other columns than before, or one of another shape or
+            larger type.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class TreeWriter:
         self._tree: Any = None
         self._filled = 0
         self._buffer: dict[str, np.ndarray] = {}
+        self._checksums = Checksums()
 
     def __enter__(self) -> TreeWriter:
         import uproot
@@ -105,6 +108,8 @@ class TreeWriter:
             if columns[name].shape[1:] != buffer.shape[1:]:
                 wanted = (size, *buffer.shape[1:])
                 raise ValueError(f"branch {name!r} got shape {columns[name].shape}, expected {wanted}")
+            if not np.can_cast(columns[name].dtype, buffer.dtype):
+                raise ValueError(f"branch {name!r} got {columns[name].dtype}, which {buffer.dtype} does not hold")
         while start < size:
             count = min(size - start, BASKET_EVENTS - self._filled)
             for name, buffer in self._buffer.items():
@@ -123,13 +128,16 @@ class TreeWriter:
     def _flush(self) -> None:
         """One ``extend`` is one basket per branch."""
         if self._filled:
-            self._tree.extend({name: buffer[: self._filled] for name, buffer in self._buffer.items()})
+            values = {name: buffer[: self._filled] for name, buffer in self._buffer.items()}
+            self._checksums.add(values)
+            self._tree.extend(values)
             self.num_events += self._filled
             self._filled = 0
 
     def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self._flush()
+            self._file[CHECKSUMS] = self._checksums.text()
 
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)

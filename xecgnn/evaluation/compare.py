@@ -16,6 +16,7 @@ from xecgnn.evaluation.compared import Run
 from xecgnn.evaluation.config import Style
 from xecgnn.evaluation.pages.page import BLUE, DASHES, GREEN, ORANGE, PURPLE, RED, SKY, Content, new_page
 from xecgnn.output import check_new
+from xecgnn.provenance import made_by
 from xecgnn.table import Table
 from xecgnn.tasks.ranking import is_ranked
 from xecgnn.tasks.registry import TASKS, named_tasks
@@ -128,7 +129,9 @@ def _settings(runs: Sequence[Run]) -> Table:
 
 def _markdown(runs: Sequence[Run], metrics: Sequence[str]) -> str:
     text = f"# Comparison of runs by {metrics[0]}\n\n{LEGEND}\n"
-    for title, table in (("Results", _results(runs, metrics)), ("Settings that differ", _settings(runs))):
+    made = Table(["", "value"], list(made_by().items()))
+    tables = {"Results": _results(runs, metrics), "Settings that differ": _settings(runs), "Made by": made}
+    for title, table in tables.items():
         text += f"\n## {title}\n\n{table.markdown() if table.rows else 'None.'}\n"
     return text
 

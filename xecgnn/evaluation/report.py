@@ -18,7 +18,9 @@ from xecgnn.evaluation.pages.saliency import saliency_pages
 from xecgnn.evaluation.pages.training_report import REPORT, training_report
 from xecgnn.evaluation.predictions import NETWORK
 from xecgnn.evaluation.runs import METRICS, EvaluatedRun, RunFolder
-from xecgnn.evaluation.summary import sample_line, summary_table
+from xecgnn.names import MODEL_HASH
+from xecgnn.table import Table
+from xecgnn.training.starts import read_starts
 
 __all__ = ["Report", "report"]
 
@@ -34,19 +36,15 @@ class Report(NamedTuple):
 def report(run: RunFolder, style: Style = "screen", panels: bool = False) -> Report:
     """Draw all that the folder of a run has data for; arguments and what is missing: as `make`."""
     files = make(run, run.path, style, panels)
-    if not isinstance(run, EvaluatedRun):
+    if not isinstance(run, EvaluatedRun) or not run.results:
         return Report("", files)
-    try:
-        sample, tasks = run.predictions, run.drawn
-    except (OSError, ValueError):  # told by `make`
-        return Report("", files)
-    table = f"{sample_line(run.test_path)}\n\n{summary_table(tasks, sample.predictions, sample.truth)}"
     numbers: dict[str, float] = {}
-    for name, task in tasks.items() if run.test_path else ():
+    sample = run.predictions
+    for name, task in run.drawn.items() if run.test_path else ():
         network = {NETWORK: sample.predictions[name][NETWORK]}
         found = logged_metrics(task, measure(task, network, sample.truth[task.branch])[NETWORK])
         numbers |= {f"test_{key}": value for key, value in found.items() if math.isfinite(value)}
-    return Report(table, files, numbers)
+    return Report(run.results, files, numbers)
 
 
 @artifact("resolution profiles", "drawn")
@@ -77,4 +75,21 @@ def _training_report(run: RunFolder) -> Iterator[tuple[str, Content]]:
     for name, picture in training_pictures(run.history, run.name):
         yield f"{METRICS}/{name}", picture
         pictures.append(folder / name)
-    yield f"{METRICS}/{REPORT}", training_report(run.history, run.name, run.settings, folder, pictures)
+    yield f"{METRICS}/{REPORT}", training_report(run.history, run.name, run.settings, folder, pictures, _made(run))
+
+
+def _made(run: RunFolder) -> Iterator[str]:
+    """Sections of the report: the results, and what made them."""
+    if isinstance(run, EvaluatedRun) and run.results:
+        model = f"Hash of the weights: {run.predictions.facts[MODEL_HASH] or 'unknown'}"
+        yield f"## Results\n\n```text\n{run.results}\n```\n\n{model}"
+    starts = read_starts(run.path)
+    if starts:
+        data = Table(["sample", "file", "events", "SHA-256 (first and last MB)"])
+        for row in starts[-1].pop("data"):
+            data.add(*row.values())
+        names = dict.fromkeys(name for start in starts for name in start if name != "data")
+        table = Table(["", *(f"start {number}" for number in range(1, len(starts) + 1))])
+        for name in names:
+            table.add(name, *(start.get(name, "") for start in starts))
+        yield f"## Made by\n\n{table.markdown()}\n\n{data.markdown()}"

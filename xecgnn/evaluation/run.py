@@ -18,10 +18,11 @@ from xecgnn.evaluation.limits import with_references
 from xecgnn.evaluation.predictions import baseline_columns
 from xecgnn.evaluation.runs import EvaluatedRun
 from xecgnn.evaluation.worst import WorstEvents
+from xecgnn.export.metadata import weights_hash
 from xecgnn.inference.predictions import predict
 from xecgnn.inference.predictor import Judge
 from xecgnn.models.network import Network
-from xecgnn.names import FEATURES, INVALID_VALUE
+from xecgnn.names import FEATURES, INVALID_VALUE, MODEL_HASH
 from xecgnn.progress import progress
 from xecgnn.tasks.task import Task
 
@@ -66,7 +67,7 @@ def evaluate_run(
     predicted = Events.concatenate(parts)
     predicted = with_references(predicted, references) if references else predicted
     for file in files:
-        write([predicted], file)
+        write([predicted], file, notes={MODEL_HASH: weights_hash(model)})
     if worst.events:
         files.append(run.file("worst_events"))
         x = Readings.of(worst.events).x.to(next(model.parameters()).device)

@@ -13,6 +13,7 @@ from xecgnn.detector import Detector, load_detector
 from xecgnn.evaluation.attribution.saliency import Saliency
 from xecgnn.evaluation.compared import SETTINGS
 from xecgnn.evaluation.sample import PredictedSample, drawable_tasks, read_predictions
+from xecgnn.evaluation.summary import sample_line, summary_table
 from xecgnn.names import FEATURES
 from xecgnn.schema import KINDS
 from xecgnn.settings import read_yaml, validated
@@ -90,6 +91,15 @@ class EvaluatedRun(RunFolder):
     def drawn(self) -> dict[str, Task]:
         """Tasks with predictions and truth; a line in the log for each of the others."""
         return dict(drawable_tasks(self.predictions, self.tasks))
+
+    @cached_property
+    def results(self) -> str:
+        """The table of network and baselines; empty before the training has come to its end."""
+        try:
+            sample, tasks = self.predictions, self.drawn
+        except (OSError, ValueError):
+            return ""
+        return f"{sample_line(self.test_path)}\n\n{summary_table(tasks, sample.predictions, sample.truth)}"
 
     @cached_property
     def saliency(self) -> Saliency:

@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from xecgnn.data.config import ReaderConfig
 from xecgnn.data.events import Events
+from xecgnn.data.reader import TreeReader
 from xecgnn.evaluation.limits import limit_predictions
 from xecgnn.evaluation.measures import usable_events
 from xecgnn.evaluation.predictions import NETWORK, baseline_branch
-from xecgnn.names import IDENTIFIERS, TARGETS, TREE, is_valid
+from xecgnn.names import IDENTIFIERS, MODEL_HASH, TARGETS, TREE, is_valid
+from xecgnn.provenance import file_hash
 from xecgnn.schema import KINDS, prediction_of, sigma_of
 from xecgnn.tasks.registry import named_tasks
 from xecgnn.tasks.task import Task
@@ -66,7 +69,7 @@ class PredictedSample:
 def load_sample(
     path: Path, compare: Path | None = None, reference: Sequence[str] = (), tree: str = TREE
 ) -> PredictedSample:
-    """Read files that `xecgnn-infer` or a training wrote.
+    """Read files that `xecgnn-infer` or a training wrote, with the baselines that are in the first.
 
     Args:
         path: the file.
@@ -81,6 +84,8 @@ def load_sample(
     events = _read(path, tree)
     references = _references(reference, events, path)
     facts: dict[str, Any] = {"input": str(path), "events_in_input": len(events)}
+    with TreeReader(path, ReaderConfig(tree=tree)) as reader:
+        facts |= {"input_sha256": file_hash(path), "model_hash": reader.text(MODEL_HASH)}
     facts["duplicates"] = {str(path): _duplicates(events)}
     files = {NETWORK: events}
     if compare is not None:
@@ -103,6 +108,9 @@ def load_sample(
                 log.warning("%s has no pred_%s: not compared", title, task.branch)
         if task.branch in references:
             sample.add(references[task.branch], task, events[references[task.branch]])
+        for title in task.baselines:
+            if (branch := baseline_branch(title, task)) in events:
+                sample.add(title, task, events[branch])
     return sample
 
 
@@ -112,10 +120,6 @@ def read_predictions(path: Path) -> PredictedSample:
         raise FileNotFoundError(f"no {path}: the training has not come to its end, there are no predictions to draw")
     sample = load_sample(path)
     for task in sample.tasks.values():
-        for title in task.baselines:
-            branch = baseline_branch(title, task)
-            if branch in sample.events:
-                sample.add(title, task, sample.events[branch])
         for title, values in limit_predictions(task, sample.events):
             sample.add(title, task, values)
     return sample

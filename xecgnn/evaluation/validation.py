@@ -26,8 +26,9 @@ from xecgnn.evaluation.measures import (
 from xecgnn.evaluation.pages.page import Content
 from xecgnn.evaluation.pages.validation import validation_pages
 from xecgnn.evaluation.sample import PredictedSample, load_sample
-from xecgnn.names import TREE
+from xecgnn.names import MODEL_HASH, TREE
 from xecgnn.output import check_new
+from xecgnn.provenance import made_by
 from xecgnn.table import Table
 from xecgnn.tasks.task import Task
 
@@ -54,6 +55,7 @@ class Validation:
 
     def __init__(self, sample: PredictedSample) -> None:
         self.sample = sample
+        sample.facts["made_by"] = made_by()
 
     @cached_property
     def measures(self) -> dict[str, TaskMeasures]:
@@ -151,6 +153,8 @@ def _markdown(sample: PredictedSample, measured: Mapping[str, TaskMeasures]) -> 
             yield _table(f"difference to {next(iter(numbers.values))}", numbers.differences)
         if numbers.values:
             yield _table("predictions", numbers.values)
+    facts_of_it = {"model_hash": facts[MODEL_HASH] or "unknown", "input_sha256": facts["input_sha256"]}
+    yield "\n## Made by\n\n" + Table(["", "value"], list((facts_of_it | facts["made_by"]).items())).markdown()
 
 
 def _table(head: str, columns: Mapping[str, Estimates], compare: bool = False) -> str:

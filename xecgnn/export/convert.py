@@ -19,7 +19,7 @@ from xecgnn.export.verify import verify
 from xecgnn.names import FEATURES, NPHO, RELATIVE_NPHO
 from xecgnn.output import check_new, completed
 from xecgnn.simulation.simulate import simulate_events
-from xecgnn.training.checkpoint import KEY, load_model, read_checkpoint
+from xecgnn.training.checkpoint import load_network
 
 __all__ = ["export_checkpoint", "verify_file"]
 
@@ -84,9 +84,7 @@ def verify_file(config: VerifyConfig) -> str:
 
 def _network(path: Path, encoder_only: bool) -> tuple[Any, dict[str, Any]]:
     """The network of a checkpoint, and what the checkpoint says about its training."""
-    run = read_checkpoint(path).get(KEY) or {}
-    kind = run.get("kind", "regression") if encoder_only else "regression"
-    return load_model(path, kind=kind), run
+    return load_network(path, kind=None if encoder_only else "regression")
 
 
 def _same_weights(file: Path, found: str, checkpoint: Path | None, network: Any) -> None:
@@ -98,8 +96,8 @@ def _same_weights(file: Path, found: str, checkpoint: Path | None, network: Any)
 def _inpainter(path: Path | None, run: dict[str, Any]) -> Any:
     if path is None:
         return None
-    inpainter = load_model(path, kind="inpainting")
-    trained, wanted = (r["config"]["data"][f"{NPHO}_branch"] for r in (read_checkpoint(path)[KEY], run))
+    inpainter, its_run = load_network(path, kind="inpainting")
+    trained, wanted = (r["config"]["data"][f"{NPHO}_branch"] for r in (its_run, run))
     if trained != wanted:
         raise ValueError(f"the inpainter was trained on {trained}, the network on {wanted}")
     return inpainter

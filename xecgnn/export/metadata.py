@@ -13,11 +13,12 @@
 | `run_name`, `run_id` | folder of the training, and its MLflow run ("" without MLflow) |
 | `model_hash` | sha256 of the network's weights |
 | `inpainter_hash` | sha256 of the inpainter's weights; only where it fills dead sensors first |
+| `onnxruntime` | oldest version of ONNX Runtime that reads the file |
+| `sha256` | of the file without its last 76 bytes, which are this entry; compared on loading, see `export.seal` |
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -26,10 +27,12 @@ from typing import Any
 from torch import nn
 
 import xecgnn
+from xecgnn.export.onnx_file import OLDEST_RUNTIME
 from xecgnn.export.raw_model import RawModel
 from xecgnn.names import FEATURES
 from xecgnn.nn.config import NormalizationConfig
 from xecgnn.nn.normalizer import Normalizer
+from xecgnn.provenance import content_hash
 
 __all__ = ["describe", "normalization_of", "weights_hash"]
 
@@ -56,6 +59,7 @@ def describe(raw: RawModel, model: nn.Module, run: Mapping[str, Any]) -> dict[st
         "run_name": str(run["config"].get("run_name") or ""),
         "run_id": str(run.get("mlflow_run_id") or ""),
         "model_hash": weights_hash(model),
+        "onnxruntime": OLDEST_RUNTIME,
     }
     if raw.inpainter is not None:
         metadata["inpainter_hash"] = weights_hash(raw.inpainter)
@@ -64,11 +68,7 @@ def describe(raw: RawModel, model: nn.Module, run: Mapping[str, Any]) -> dict[st
 
 def weights_hash(module: nn.Module) -> str:
     """sha256 (hex) over names, shapes and values of all parameters and saved buffers, whatever their order."""
-    digest = hashlib.sha256()
-    for name, values in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tuple(values.shape)};".encode())
-        digest.update(values.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return content_hash(sorted(module.state_dict().items()))
 
 
 def normalization_of(normalizer: Normalizer) -> NormalizationConfig:

@@ -12,10 +12,13 @@ from pathlib import Path
 import torch
 
 from xecgnn.export.raw_model import READINGS, RawModel
+from xecgnn.export.seal import seal
 
-__all__ = ["FORBIDDEN", "OPSET", "operators", "write_onnx"]
+__all__ = ["FORBIDDEN", "IR_VERSION", "OLDEST_RUNTIME", "OPSET", "operators", "write_onnx"]
 
 OPSET = 20  # the first one with GELU
+IR_VERSION = 9  # of that opset's time: the exporter's own would need a later ONNX Runtime than the operators do
+OLDEST_RUNTIME = "1.17"  # of ONNX Runtime, that reads and runs such a file
 # Slow or dynamic: the topology is static, so none of these is needed.
 FORBIDDEN = ("Scatter", "ScatterElements", "ScatterND", "NonZero", "Loop", "If", "Scan")
 
@@ -43,8 +46,10 @@ def write_onnx(raw: RawModel, path: str | Path, metadata: Mapping[str, str]) -> 
         )
     assert program is not None
     program.model.metadata_props.update(metadata)
+    program.model.ir_version = IR_VERSION
     program.model.producer_name, program.model.producer_version = "xecgnn", metadata["xecgnn_version"]
     program.save(str(path))
+    seal(Path(path))
     if found := sorted(set(FORBIDDEN) & set(operators(path))):
         raise ValueError(f"the exported graph has operators that it must not have: {', '.join(found)}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from xecgnn.export.raw_model import READINGS
+from xecgnn.export.seal import SEAL, is_sealed
 from xecgnn.names import FEATURES
 from xecgnn.nn.config import NormalizationConfig
 from xecgnn.nn.normalizer import Normalizer
 
 __all__ = ["OnnxPredictor", "require"]
+
+log = logging.getLogger(__name__)
 
 Array = NDArray[np.float32]
 
@@ -32,7 +36,7 @@ class OnnxPredictor:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: onnxruntime is not installed, or the file is not one of `xecgnn-export`.
+        ValueError: onnxruntime is not installed, or the file is not one of `xecgnn-export`, or not what was written.
     """
 
     def __init__(self, path: str | Path, one_thread: bool = False) -> None:
@@ -76,16 +80,23 @@ def open_session(path: str | Path, profile: bool = False, threads: int | None = 
         raise FileNotFoundError(f"model {str(path)!r} not found")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or torch.get_num_threads()
-    options.log_severity_level = 3  # errors: hints on how a graph could be are not for the user
+    options.log_severity_level = 4  # errors are raised, hints on how a graph could be are not for the user
+    sealed = is_sealed(Path(path))  # before onnxruntime, which can take forever over a damaged file
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, str(path)
     # TensorFloat-32 has three digits: not enough to agree with the CPU.
     providers = {"CUDAExecutionProvider": {"use_tf32": 0}, "CPUExecutionProvider": {}}
     available = onnxruntime.get_available_providers()
     try:
-        return onnxruntime.InferenceSession(str(path), options, [p for p in providers.items() if p[0] in available])
+        session = onnxruntime.InferenceSession(str(path), options, [p for p in providers.items() if p[0] in available])
+        texts = session.get_modelmeta().custom_metadata_map
     except Exception as error:  # a class of its own for each kind of broken file
         raise ValueError(f"{path}: not a readable ONNX file ({type(error).__name__})") from None
+    if not sealed and SEAL in texts:
+        raise ValueError(f"{path}: changed since it was written; who means that removes {SEAL!r} from its metadata")
+    if not sealed:
+        log.warning("%s: has no hash of its content at its end: damage would not show", path)
+    return session
 
 
 def require(*packages: str) -> None:

@@ -18,10 +18,11 @@ from xecgnn.data.dead_channels import read_dead_channels
 from xecgnn.data.events import Events
 from xecgnn.data.reader import TreeReader
 from xecgnn.inference.config import FillConfig
-from xecgnn.inference.stream import Job, batch_size, file_hash, in_batches, run_job
+from xecgnn.inference.stream import Job, batch_size, in_batches, run_job
 from xecgnn.models.inpainter import Inpainter
 from xecgnn.names import FEATURES, FILLED, INVALID_VALUE, NPHO, RELATIVE_NPHO, RELATIVE_TIME, TIME, is_valid
 from xecgnn.output import check_new
+from xecgnn.provenance import file_hash
 from xecgnn.schema import Column, Schema
 
 __all__ = ["fill_file"]
@@ -46,11 +47,11 @@ def fill_file(config: FillConfig) -> Path:
         FileExistsError: the output exists.
         FileNotFoundError, ValueError: a checkpoint, list or file that cannot be used; as `run_job`.
     """
-    from xecgnn.training.checkpoint import KEY, load_model, read_checkpoint
+    from xecgnn.training.checkpoint import load_network
 
     check_new(config.output)
-    model = load_model(config.checkpoint, kind="inpainting")
-    trained = read_checkpoint(config.checkpoint)[KEY]["config"]["data"]
+    model, run = load_network(config.checkpoint, kind="inpainting")
+    trained = run["config"]["data"]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     log.info("%s: PyTorch on %s", config.checkpoint, device)
     dead = read_dead_channels(config.dead_channels, model.detector.num_sensors) if config.dead_channels else None

@@ -16,9 +16,10 @@ from xecgnn.data.writer import write_csv
 from xecgnn.inference.config import InferConfig
 from xecgnn.inference.predictions import predict, predicted_tasks
 from xecgnn.inference.predictor import Predictor, load_predictor
-from xecgnn.inference.stream import Job, batch_size, file_hash, run_job
-from xecgnn.names import FEATURES, IDENTIFIERS, SCHEMA
+from xecgnn.inference.stream import Job, batch_size, run_job
+from xecgnn.names import FEATURES, IDENTIFIERS, MODEL_HASH, SCHEMA
 from xecgnn.output import check_new
+from xecgnn.provenance import file_hash
 from xecgnn.schema import Column
 
 __all__ = ["predict_files"]
@@ -69,7 +70,7 @@ def predict_files(config: InferConfig) -> Path:
         if config.csv:
             write_csv(stored_events(merged), config.csv)
 
-    notes = {"model": model_hash, "model_hash": predictor.metadata.get("model_hash", "")}
+    notes = {"model": model_hash, MODEL_HASH: predictor.metadata.get(MODEL_HASH, "")}
     events = run_job(job, config.output, notes, write_table)
     log.info("%s: %d events of %d files", config.output, events, len(scans))
     return config.output

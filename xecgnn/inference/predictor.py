@@ -84,11 +84,11 @@ class CheckpointPredictor(ModelPredictor):
 
     def __init__(self, path: str | Path) -> None:
         from xecgnn.export.metadata import describe
-        from xecgnn.training.checkpoint import KEY, load_model, read_checkpoint
+        from xecgnn.training.checkpoint import load_network
 
-        model = load_model(path).to("cuda" if torch.cuda.is_available() else "cpu")
-        super().__init__(model)
-        self.metadata = describe(self.raw, model, read_checkpoint(path)[KEY])
+        model, run = load_network(path, kind="regression")
+        super().__init__(model.to("cuda" if torch.cuda.is_available() else "cpu"))
+        self.metadata = describe(self.raw, model, run)
 
 
 def load_predictor(path: str | Path, one_thread: bool = False) -> Predictor:

@@ -6,7 +6,6 @@ All this follows from the files alone, so that a job goes on after an interrupti
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +31,7 @@ from xecgnn.schema import Schema
 from xecgnn.workers import ahead
 from xecgnn.workers import in_order as ordered
 
-__all__ = ["Job", "ahead", "batch_size", "file_hash", "in_batches", "in_order", "run_job"]
+__all__ = ["Job", "ahead", "batch_size", "in_batches", "in_order", "run_job"]
 
 log = logging.getLogger(__name__)
 
@@ -183,9 +182,3 @@ def _signature(job: Job) -> dict[str, str]:
         found = f"{status.st_size} bytes of {status.st_mtime_ns}, {scan.num_entries} events"
         signature[f"input {number}"] = f"{scan.path.resolve()} ({found})"
     return signature
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file (hex), as `sha256sum` prints it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copyreg import __newobj__  # type: ignore[attr-defined]
 from functools import cached_property
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch_geometric.data import Batch, HeteroData
+from torch_geometric.data import Batch, HeteroData, storage
 from torch_geometric.utils import scatter
 
 from xecgnn.data.batch import Readings
@@ -158,6 +159,17 @@ def build_batch(detector: Detector, events: Events) -> HeteroData:
     return sensor_graph(detector).batch(Readings.of(events))
 
 
+class EventGraphs(Batch, HeteroData, metaclass=type(type(Batch(_base_cls=HeteroData)))):  # type: ignore
+    """A PyG batch, as `Batch.from_data_list` makes it, but one that `torch.load` takes (with `weights_only`)."""
+
+    def __reduce__(self) -> Any:
+        return __newobj__, (EventGraphs,), self.__dict__.copy()
+
+
+# torch.load takes only known classes, and PyG names but a few of its own.
+torch.serialization.add_safe_globals([EventGraphs, storage.BaseStorage, storage.NodeStorage, storage.EdgeStorage])
+
+
 class _EqualGraphs:
     """Fills a PyG batch of graphs that all have the same edges, without a loop over them.
 
@@ -166,7 +178,7 @@ class _EqualGraphs:
     """
 
     def __init__(self, number: int) -> None:
-        self.graph: Any = Batch(_base_cls=HeteroData)
+        self.graph: Any = EventGraphs(_base_cls=EventGraphs)
         self.starts = torch.arange(number + 1)
         self.slices: dict[Any, Any] = {}
         self.steps: dict[Any, Any] = {}

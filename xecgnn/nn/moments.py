@@ -89,22 +89,24 @@ class FaceMoments(nn.Module):
     def _moments(self, sums: Tensor, spot: Spot) -> Tensor:
         """Of sums (B, W, 20) of weights times `powers`: these turn into any frame without another look at the points.
 
-        In double precision: differences of squares and cubes of a meter lose the digits of a single.
+        In double precision: differences of squares and cubes of a meter lose the digits of a single. Nothing is
+        transposed here: ONNX Runtime 1.18 to 1.23 fuse that into a product that they do not have for doubles.
 
         Returns:
             (B, W, 13), see the class; means are zero, and spreads smallest, where all weights are zero.
         """
-        frame, origin = spot.frame.to(sums.dtype), spot.position.to(sums.dtype).unsqueeze(1)  # [B, 3, 3], [B, 1, 3]
+        axes = torch.stack(spot.frame.to(sums.dtype).unbind(1), 2)  # [B, 3, 3], those of the frame as columns
+        origin = spot.position.to(sums.dtype).unsqueeze(1)  # [B, 1, 3]
         total = sums[..., :1]
         one, x, xx, xxx = (sums.index_select(2, self.ordered) / total.clamp(min=SMALL)).split([1, 3, 9, 27], 2)
-        mean, square = x @ frame.mT, xx @ outer(frame, frame).mT
+        mean, square = x @ axes, xx @ outer(axes, axes)
         spread = (square - mean.square()).clamp(min=MIN_SPREAD**2).sqrt()
-        mixed = xx @ outer(frame.index_select(1, self.first), frame.index_select(1, self.second)).mT
+        mixed = xx @ outer(axes.index_select(2, self.first), axes.index_select(2, self.second))
         correlation = (mixed - self._pairs(mean)) / self._pairs(spread)
-        cube = xxx @ outer(outer(frame, frame), frame).mT
+        cube = xxx @ outer(outer(axes, axes), axes)
         skew = (cube - 3 * mean * square + 2 * mean**3) / spread**3
         bounded = correlation.clamp(-1, 1), skew.clamp(-MAX_SKEW, MAX_SKEW)
-        return torch.cat([total.clamp(min=SMALL).log(), mean - one * origin @ frame.mT, spread, *bounded], 2)
+        return torch.cat([total.clamp(min=SMALL).log(), mean - one * origin @ axes, spread, *bounded], 2)
 
     def _pairs(self, values: Tensor) -> Tensor:
         """Products (B, W, 3) of values (B, W, 3) along different axes."""
@@ -137,8 +139,8 @@ def gaussian(squared: Tensor, width: float) -> Tensor:
 
 
 def outer(a: Tensor, b: Tensor) -> Tensor:
-    """Products (..., n * m) of the columns of (..., n) with those of (..., m)."""
-    return (a.unsqueeze(-1) * b.unsqueeze(-2)).flatten(-2)
+    """Products (..., n * m, k) of the rows of (..., n, k) with those of (..., m, k)."""
+    return (a.unsqueeze(-2) * b.unsqueeze(-3)).flatten(-3, -2)
 
 
 def powers(x: Tensor) -> Tensor:

@@ -11,9 +11,12 @@ import numpy as np
 import torch
 
 from xecgnn.data.batch import Readings
+from xecgnn.data.check_truth import constant_problems
 from xecgnn.data.config import DataConfig
+from xecgnn.data.errors import warn_once
 from xecgnn.data.events import Events
 from xecgnn.data.loader import EventLoader
+from xecgnn.data.reader import FileScan
 from xecgnn.detector import Detector
 from xecgnn.names import TARGETS
 
@@ -28,6 +31,9 @@ class EventDataModule(pl.LightningDataModule):
         config: files and reading settings.
         seed: of the shuffling.
         tasks: names of the tasks, whose truth branches the files must have; none where nothing is known but readings.
+
+    Attributes:
+        files: what `check` found in the files of each sample.
     """
 
     def __init__(self, detector: Detector, config: DataConfig, seed: int, tasks: list[str]) -> None:
@@ -36,6 +42,7 @@ class EventDataModule(pl.LightningDataModule):
         self.config = config
         self.seed = seed
         self.tasks = tasks
+        self.files: dict[str, list[FileScan]] = {}
         self._train: EventLoader | None = None
 
     @property
@@ -85,17 +92,28 @@ class EventDataModule(pl.LightningDataModule):
             FileNotFoundError, ValueError: as `EventLoader`.
         """
         # Not the loaders of the training: these do not know their rank before there is a trainer.
-        self.loader(self.config.train_path, shuffle=True, truth=self._truth, shard=(0, world_size))
-        self.loader(self.config.val_path, shuffle=False, shard=(0, world_size))
+        shard = (0, world_size)
+        found = {"training": self.loader(self.config.train_path, shuffle=True, truth=self._truth, shard=shard)}
+        found["validation"] = self.loader(self.config.val_path, shuffle=False, shard=shard)
         if self.config.test_path:
-            self.test_dataloader()
+            found["test"] = self.test_dataloader()
+        self.files = {sample: loader.files for sample, loader in found.items()}
         for paths in filter(None, (self.config.val_path, self.config.test_path)):
             if self._truth:
                 Events.read(paths, columns=self._truth, config=self.config, stop=1)
 
     def training_targets(self) -> Mapping[str, np.ndarray]:
-        """Targets of the whole training sample, (E, width) or (E,) for each task; readings are not touched."""
+        """Targets of the whole training sample, (E, width) or (E,) for each task; readings are not touched.
+
+        What is unknown, or looks like a writer's word for that, is named in the log.
+        """
         events = Events.read(self.config.train_path, columns=self._truth, config=self.config)
+        for name in self._truth:
+            unknown = int((~np.isfinite(events[name])).reshape(len(events), -1).any(1).sum())
+            if unknown:
+                warn_once(f"{name} is unknown in {unknown} of {len(events)} training events, which do not count")
+            for text in constant_problems(name, events[name]):
+                warn_once(f"training files: {text}")
         return {name: events[TARGETS[name]] for name in self.tasks}
 
     def sample(self, events: int = 2048) -> Readings:

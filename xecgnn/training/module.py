@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from xecgnn.data.batch import Readings
 from xecgnn.detector import Detector
 from xecgnn.training.augment import build_augmentations
-from xecgnn.training.checkpoint import KEY
+from xecgnn.training.checkpoint import KEY, sealed
 from xecgnn.training.config import TrainingConfig
 from xecgnn.training.metrics.tracker import compute_grad_norm
 from xecgnn.training.objective import Objective
@@ -110,6 +110,7 @@ class TrainingModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[KEY] = self.info
+        checkpoint |= sealed(checkpoint)  # Lightning asks the module last
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.objective, self.config)

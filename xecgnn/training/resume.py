@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel
 from torch import Tensor, nn
 
+from xecgnn.config import from_anywhere
 from xecgnn.detector import Detector
 from xecgnn.nn.config import NormalizationConfig
 from xecgnn.plugins import check_plugins
@@ -80,7 +81,7 @@ def _continued(config: ConfigT, checkpoint: dict[str, Any], path: Path) -> Confi
     check_plugins(checkpoint[KEY]["config"].get("plugins", []), path)
     before = validated(type(config), checkpoint[KEY]["config"] | {"run_name": path.absolute().parent.name})
     run = flattened(before.model_dump(mode="json"))
-    given = flattened(config.model_dump(mode="json", exclude_unset=True))
+    given = flattened(from_anywhere(config.model_dump(mode="json", exclude_unset=True)))
     if given.get("run_name"):
         given["run_name"] = Path(given["run_name"]).name  # that of the folder, wherever it is
     changed = {name: value for name, value in given.items() if run.get(name) != value}

@@ -20,7 +20,12 @@ REPORT = "training_report.md"
 
 
 def training_report(
-    history: History, run_name: str, settings: Mapping[str, Any], folder: Path, pictures: Iterable[Path]
+    history: History,
+    run_name: str,
+    settings: Mapping[str, Any],
+    folder: Path,
+    pictures: Iterable[Path],
+    made: Iterable[str] = (),
 ) -> str:
     """The text.
 
@@ -30,6 +35,7 @@ def training_report(
         settings: nested as they are.
         folder: of the report; its files become the manifest.
         pictures: to embed; those that are not there are left out.
+        made: further sections, after the summary.
     """
     shown = sorted(filter(Path.is_file, pictures), key=lambda path: path.stem != DASHBOARD)
     epochs = sorted(set().union(*history.values()))
@@ -39,6 +45,7 @@ def training_report(
     sections = [
         f"# Training report: {run_name}",
         "## Summary\n\n" + Table(["quantity", "value"], list(_summary(history, epochs))).markdown(),
+        *made,
         f"## Hyperparameters\n\n```json\n{json.dumps(settings, indent=2, default=str)}\n```",
         "## Epochs\n\n" + table.markdown(),
         "## Pictures\n\n" + "\n\n".join(_picture(picture, folder) for picture in shown),
