@@ -17,6 +17,8 @@ import torch
 from xecgnn.cli.compare import main as compare
 from xecgnn.cli.train import _export, main
 from xecgnn.lock import Lock
+from xecgnn.training.callbacks import KeptCheckpoint
+from xecgnn.training.checkpoint import sealed
 from xecgnn.training.config import LoggingConfig
 from xecgnn.training.folder import check_space, newest_checkpoint, open_run_folder
 from xecgnn.training.module import TrainingModule
@@ -107,7 +109,7 @@ def test_the_best_score_belongs_to_the_folder(place: Path, caplog: pytest.LogCap
     checkpoint = torch.load(last, weights_only=True)
     (state,) = (state for name, state in checkpoint["callbacks"].items() if "'monitor': 'val_loss'" in name)
     state["best_model_score"] = torch.tensor(-100.0)
-    torch.save(checkpoint, last)
+    torch.save(sealed(checkpoint), last)
     Path("artifacts/whole").rename("moved")
     before = Path("moved/checkpoint_best.pth").read_bytes()
     main([*LINE, "--resume_from", "moved/checkpoint_last.pth", "--epochs", "3"])
@@ -116,6 +118,17 @@ def test_the_best_score_belongs_to_the_folder(place: Path, caplog: pytest.LogCap
     main([*LINE, "--resume_from", "moved/checkpoint_last.pth", "--epochs", "4"])
     assert "checkpoint_best.pth is not there" in caplog.text
     assert torch.load("moved/checkpoint_best.pth", weights_only=True)["epoch"] == 3
+
+
+def test_a_run_without_a_best_epoch_has_no_score_to_beat(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Ended within its first epoch; and killed between its files at the end of that epoch, the second time."""
+    kept = KeptCheckpoint(tmp_path, "checkpoint_best", "val_loss")
+    state = kept.state_dict()
+    for _ in range(2):
+        kept.load_state_dict(state)
+        assert (kept.best_model_score, kept.best_k_models) == (None, {})
+        (tmp_path / "checkpoint_best.pth").touch()
+    assert caplog.messages == []
 
 
 def test_a_run_that_goes_on_is_not_touched(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,7 +59,7 @@ def evaluate_run(
     baselines = fit_on_batches({name: model.task(name) for name in model.tasks}, summarize, training)
     stream = (batch.as_events().with_columns(dict(baseline_columns(baselines, summarize(batch)))) for batch in events)
     worst, parts = WorstEvents(config.worst_events), []
-    for some in progress(predict(Judge(model), stream), "predictions"):
+    for some in progress(predict(Judge(model), stream), "predictions", getattr(events, "num_events", None)):
         worst.add(some)
         parts.append(some.select(*(name for name in some.fields if name not in FEATURES)))
 

@@ -48,7 +48,8 @@ def evaluate_inpainting(
     """
     threshold = float(model.backbone.normalizer.npho_threshold)
     found = PredictedSensors(run_name, InpaintingResiduals(model.detector, threshold), [])
-    for events in progress(reconstructions(model, masker, loader, seed, max_events), "reconstructions"):
+    total = max_events or getattr(loader, "num_events", None)
+    for events in progress(reconstructions(model, masker, loader, seed, max_events), "reconstructions", total):
         found.residuals.add(events)
         if left := EXAMPLES - sum(map(len, found.examples)):
             found.examples.append(events[:left])

@@ -56,12 +56,13 @@ class KeptCheckpoint(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The score to beat is that of the file in this folder, wherever the folder was before."""
+        score = state_dict["best_model_score"]
+        if score is None:  # no epoch was done, or no score chooses
+            return
         if not self.path.is_file():
-            if self.monitor:
-                log.warning("%s is not there: the best of the epochs from here on will be.", self.path)
+            log.warning("%s is not there: the best of the epochs from here on will be.", self.path)
             return
         path = str(Path(str(self.dirpath)) / self.path.name)
-        score = state_dict["best_model_score"]
         here = {"dirpath": self.dirpath, "best_model_path": path, "kth_best_model_path": path}
         super().load_state_dict(state_dict | here | {"best_k_models": {path: score}})
 
