@@ -16,6 +16,7 @@ import torch
 
 from xecgnn.cli.train import _export, main
 from xecgnn.lock import Lock
+from xecgnn.training.checkpoint import sealed
 from xecgnn.training.config import LoggingConfig
 from xecgnn.training.folder import check_space, newest_checkpoint, open_run_folder
 from xecgnn.training.module import TrainingModule
@@ -106,7 +107,7 @@ def test_the_best_score_belongs_to_the_folder(place: Path, caplog: pytest.LogCap
     checkpoint = torch.load(last, weights_only=True)
     (state,) = (state for name, state in checkpoint["callbacks"].items() if "'monitor': 'val_loss'" in name)
     state["best_model_score"] = torch.tensor(-100.0)
-    torch.save(checkpoint, last)
+    torch.save(sealed(checkpoint), last)
     Path("artifacts/whole").rename("moved")
     before = Path("moved/checkpoint_best.pth").read_bytes()
     main([*LINE, "--resume_from", "moved/checkpoint_last.pth", "--epochs", "3"])
