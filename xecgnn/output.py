@@ -11,7 +11,7 @@ from pathlib import Path
 
 from xecgnn.lock import claim
 
-__all__ = ["check_local", "check_new", "completed", "remove_parts", "write_text"]
+__all__ = ["PART", "check_local", "check_new", "completed", "remove_parts", "write_text"]
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +46,9 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8", newline="")
 
 
-def remove_parts(folder: Path) -> None:
-    """Remove what killed processes left unfinished in a folder of ours that no other process uses."""
-    for part in folder.rglob(f"*{PART}"):
+def remove_parts(*folders: Path) -> None:
+    """Remove what killed processes left unfinished in folders of ours that no other process uses."""
+    for part in (part for folder in folders for part in folder.glob(f"*{PART}")):
         log.info("%s: left by a process that was killed, removed", part)
         part.unlink(missing_ok=True)
 

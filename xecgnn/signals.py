@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["Ended", "handled"]
+__all__ = ["Ended", "blocked", "handled"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 
@@ -41,3 +41,13 @@ def handled(handler: Callable[[int, FrameType | None], None] = _end) -> Iterator
     finally:
         for number, old in taken.items():
             signal.signal(number, old)
+
+
+@contextmanager
+def blocked() -> Iterator[None]:
+    """In the `with` block these signals wait; processes that are started in it never get them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

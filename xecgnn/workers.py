@@ -17,6 +17,8 @@ __all__ = ["ahead", "end_with_user", "in_order", "usable_cores"]
 S = TypeVar("S")
 T = TypeVar("T")
 
+GRACE = 30.0  # s
+
 
 def usable_cores() -> int:
     """Cores that this process may use."""
@@ -59,13 +61,16 @@ def in_order(pool: Executor, function: Callable[[S], T], items: Generator[S], de
                 future.cancel()
 
 
-def end_with_user(*signals: int) -> None:
+def end_with_user(*_: object) -> None:
     """In a worker process: end with the process that uses it, also when that is killed.
 
-    Ctrl-C, what a cluster sends to all processes of a job, and these `signals` are for that process alone.
+    Ctrl-C, and what a cluster sends to all processes of a job, are for that process: it needs its workers to end in
+    order (one that dies while it sends a result is waited for for ever), so that SIGTERM ends them only GRACE later.
+    Takes and ignores what a pool tells its workers, such as their number.
     """
-    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, *signals):
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: _in_time())
     user = multiprocessing.parent_process()
     assert user is not None
 
@@ -74,3 +79,9 @@ def end_with_user(*signals: int) -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def _in_time() -> None:
+    timer = threading.Timer(GRACE, os._exit, [1])
+    timer.daemon = True
+    timer.start()

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -69,8 +70,10 @@ JOBS = {
 def outcomes(folder: Path, number: int, seed: int) -> Iterator[Outcome]:
     """Each command is run whole once, and then killed `number` times, a training more often; once again afterwards."""
     before = Path.cwd()
+    _empty(folder / "try")
     for name, events in INPUTS.items():
-        simulate.main(["--detector", "mini", "--events", str(events), "--output", str(folder / f"{name}.root")])
+        line = ["--detector", "mini", "--events", str(events), "--output", str(folder / f"{name}.root")]
+        _run(partial(simulate.main, line))  # in a fork too: threads would not survive the next ones
     try:
         for part, (name, job) in enumerate(JOBS.items()):
             yield from _killed(folder, name, job, round(number * job.share), np.random.default_rng([seed, part]))
@@ -114,17 +117,21 @@ def _run(command: Callable[[], object], limit: float | None = None) -> None:
     child = os.fork()
     if not child:
         os.setpgid(0, 0)
-        file = os.open("/dev/null", os.O_WRONLY)
+        file = os.open("../said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, 1)
         os.dup2(file, 2)
-        with suppress(BaseException):
+        try:
             command()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
         os._exit(0)
     if limit is not None:
         time.sleep(limit)
         with suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    if os.waitpid(child, 0)[1] and limit is None:
+        raise RuntimeError(f"a command that nobody killed failed:\n{Path('../said').read_text()}")
 
 
 def _again(job: Job, intact: list[str]) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from xecgnn.cli.compare import main as compare
 from xecgnn.cli.train import _export, main
 from xecgnn.lock import Lock
 from xecgnn.training.checkpoint import sealed
@@ -153,9 +154,10 @@ def test_every_moment_of_a_killed_run_can_go_on(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match=r"--resume_from .*checkpoint_best\.pth"), ExitStack() as locks:
         open_run_folder(folder, locks)
     (folder / "checkpoint_best.pth").rename(folder / "notes.txt")
+    (folder / "download.part").touch()
     with pytest.raises(FileExistsError, match=r"run exists; choose another --run_name$"), ExitStack() as locks:
         open_run_folder(folder, locks)
-    assert {path.name for path in folder.iterdir()} == {"config.yaml", "notes.txt"}
+    assert {path.name for path in folder.iterdir()} == {"config.yaml", "notes.txt", "download.part"}
 
 
 def test_a_full_disk_shows_before_the_first_epoch(tmp_path: Path) -> None:
@@ -226,3 +228,14 @@ def test_what_a_tracker_cannot_write_is_one_warning(tmp_path: Path, caplog: pyte
     board = LoggingConfig(mlflow=False, tensorboard_dir=str(tmp_path / "runs"))
     assert build_trackers(board, "run", {}) == []
     assert caplog.messages[-1].startswith(f"TensorBoard at {tmp_path}/runs: ")
+
+
+def test_a_damaged_store_is_one_line_of_the_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with sqlite3.connect(tmp_path / "m.db") as half:
+        half.execute("CREATE TABLE experiments (a INTEGER)")
+    with pytest.raises(SystemExit) as stop:
+        compare(["first", "second", "--mlflow-uri", f"sqlite:///{tmp_path}/m.db"])
+    assert stop.value.code == 2
+    text = capsys.readouterr().err
+    assert text.startswith(f"error: MLflow at sqlite:///{tmp_path}/m.db: ")
+    assert text.count("\n") == 1

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -125,7 +126,9 @@ def _ending(debug: bool) -> Iterator[None]:
     except KeyboardInterrupt as stop:
         if debug:
             raise
-        sys.exit(SIGNALLED + (stop.number if isinstance(stop, Ended) else 2))
+        number = stop.number if isinstance(stop, Ended) else signal.SIGINT
+        sys.stderr.write(f"ended by {signal.Signals(number).name}\n")
+        sys.exit(SIGNALLED + number)
     except Exception as error:
         if debug:
             raise

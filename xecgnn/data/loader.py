@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import signal
 from collections.abc import Iterable, Iterator
+from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from xecgnn.data.reader import FileScan
 from xecgnn.data.stream import EventStream, Share
 from xecgnn.detector import Detector
 from xecgnn.names import FEATURES, IDENTIFIERS, TARGETS
+from xecgnn.signals import blocked
 from xecgnn.workers import end_with_user
 
 __all__ = ["EventLoader"]
@@ -188,17 +189,15 @@ class EventLoader:
         # Not forked from here: a worker would keep a copy of every page of the training that changes after its start,
         # and with them as much memory as the training itself. The server that they are forked from has only imports.
         multiprocessing.set_forkserver_preload(["__main__", *WORKER_IMPORTS])
+        resource_tracker.ensure_running()  # before: it ends with SIGTERM let through
+        with blocked():  # SIGTERM to all processes of a job: the training needs its workers until it has ended in order
+            forkserver.ensure_running()
         return DataLoader(
             stream,
             batch_size=None,
             num_workers=self.config.num_workers,
             multiprocessing_context="forkserver",
-            worker_init_fn=_begin_worker,
+            worker_init_fn=end_with_user,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # or it would draw from the global one
         )
-
-
-def _begin_worker(_: int) -> None:
-    """SIGTERM to all processes of a job is for the training: it needs its workers until it has ended in order."""
-    end_with_user(signal.SIGTERM)

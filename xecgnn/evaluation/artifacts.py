@@ -82,5 +82,5 @@ def _missing(source: object, needs: tuple[str, ...]) -> str:
         for need in needs:
             getattr(source, need)
     except (OSError, ValueError) as error:
-        return str(error)
+        return f"no {error.filename}" if isinstance(error, FileNotFoundError) and error.filename else str(error)
     return ""

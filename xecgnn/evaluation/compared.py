@@ -47,11 +47,16 @@ def read_run(run: str, mlflow_uri: str) -> Run:
 
     Raises:
         FileNotFoundError: neither; names the runs there are.
-        ValueError: the folder is not that of a run.
+        ValueError: the folder is not that of a run; MLflow cannot read its store.
     """
     folder = Path(run)
     if not folder.is_dir():
-        return _read_mlflow(run, mlflow_uri)
+        try:
+            return _read_mlflow(run, mlflow_uri)
+        except (OSError, ValueError):
+            raise
+        except Exception as error:  # of MLflow, or of what is below it
+            raise ValueError(f"MLflow at {mlflow_uri}: {str(error).partition(chr(10))[0]}") from None
     if not (folder / SETTINGS).is_file():
         raise ValueError(f"{run}: there is no {SETTINGS} in it, it is not the folder of a run")
     settings = {name: str(value) for name, value in flattened(read_yaml(folder / SETTINGS)).items()}
@@ -64,6 +69,7 @@ def _read_mlflow(name: str, uri: str) -> Run:
         raise FileNotFoundError(f"run {name!r}: no such folder, and no {database} to look for it in")
     from mlflow import MlflowClient
 
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # what fails is told in a line
     client = MlflowClient(uri)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     runs = client.search_runs(experiments, order_by=["attributes.start_time DESC"], max_results=1000)

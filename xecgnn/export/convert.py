@@ -48,9 +48,9 @@ def export_checkpoint(config: ExportConfig) -> Path:
     with completed(config.output) as part:
         write_onnx(raw, part, describe(raw, model, run))
         table = verify(part, raw, events)
-    counts = ", ".join(f"{name} {count}" for name, count in sorted(operators(config.output).items()))
-    size = config.output.stat().st_size / 1e6
-    log.info("%s\n%s: %.1f MB, opset %d, %s", table, config.output, size, OPSET, counts)
+    counts, size = operators(config.output), config.output.stat().st_size / 1e6
+    text = "%s\n%s: %.1f MB, opset %d, %d operators of %d kinds"
+    log.info(text, table, config.output, size, OPSET, sum(counts.values()), len(counts))
     return config.output
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_only
 
 from xecgnn.lock import Lock
-from xecgnn.output import remove_parts
+from xecgnn.output import PART, remove_parts
 from xecgnn.training.metrics.history import METRICS
 
 __all__ = ["BEST", "LAST", "LOCK", "check_space", "dated", "newest_checkpoint", "open_run_folder"]
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 BEST, LAST = "checkpoint_best", "checkpoint_last"
 LOCK = "lock"
-BEGUN = {"config.yaml", METRICS, LOCK}  # all that there is before the first checkpoint
+BEGUN = {"config.yaml", METRICS, LOCK, f"{BEST}.pth", f"{LAST}.pth"}  # whole or not, before the first checkpoint
 COPIES = 12  # bytes on disk per byte of weights: averaged, trained, two of the optimiser; best, last and one on its way
 
 
@@ -67,10 +67,10 @@ def open_run_folder(folder: Path, locks: ExitStack, new_name: bool = False, cont
     if not continues and (checkpoint := newest_checkpoint(folder)):
         hint = f"choose another --run_name, or continue it with --resume_from {checkpoint}"
         raise FileExistsError(f"{folder} exists; {hint}")
-    remove_parts(folder)
     found = {path.name for path in folder.iterdir()}
-    if not continues and found - BEGUN:
+    if not continues and {name.removesuffix(PART) for name in found} - BEGUN:
         raise FileExistsError(f"{folder} exists; choose another --run_name")
+    remove_parts(folder, folder / METRICS)
     if not continues and METRICS in found:
         log.info("%s: a run that did not come to a checkpoint begins again.", folder)
         shutil.rmtree(folder / METRICS)

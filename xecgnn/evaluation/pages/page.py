@@ -36,9 +36,10 @@ DASHES = ["-", "--", "-.", ":"]
 PAGE = (11.7, 8.3)  # A4 landscape, inches
 DPI = 180  # of png
 
-# fonttype 42: text stays text
+# fonttype 42: text stays text; LaTeX, which a matplotlibrc can ask for, may be missing where a job runs
 WHITE: dict[str, Any] = {
-    "pdf.fonttype": 42, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
+    "pdf.fonttype": 42, "text.usetex": False, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
+    "legend.frameon": False,
 }  # fmt: skip
 GROUND, TEXT = "#0e1117", "#e6e6e6"
 DARK: dict[str, Any] = WHITE | {
