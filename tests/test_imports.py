@@ -15,8 +15,9 @@ PACKAGE = Path(xecgnn.__file__).parent
 # Components in the order in which an event meets them; `data` and `nn` are siblings and do not know each other. All
 # `config` modules, which lie beside what they are settings of, are one component: they need nothing but each other.
 ORDER = ["lazy", "arrays", "registry", "schema", "names", "lock", "output", "signals", "progress", "estimate", "table"]
-ORDER += ["settings", "plugins", "config", "workers", "directions", "detector", "data", "simulation", "nn", "tasks"]
-ORDER += ["models", "training", "export", "inference", "evaluation", "cli"]
+ORDER += ["provenance", "settings", "plugins", "config", "workers", "directions", "detector", "data", "simulation"]
+ORDER += ["nn", "tasks", "models", "training"]
+ORDER += ["export", "inference", "evaluation", "cli"]
 SIBLINGS = {("nn", "data"), ("nn", "simulation")}
 
 
