@@ -18,6 +18,7 @@ from xecgnn.config import TrainConfig
 from xecgnn.data import Events, Readings, write
 from xecgnn.evaluation import EvaluationConfig, evaluate_run, fit_on_batches, summary_table
 from xecgnn.evaluation.baselines.light import LightSummary
+from xecgnn.evaluation.limits import limit_predictions
 from xecgnn.evaluation.lookup import EventLookup
 from xecgnn.evaluation.pages.saliency import saliency_pages
 from xecgnn.evaluation.report import report
@@ -136,6 +137,7 @@ def test_baselines_are_saved_and_the_table_is_that_of_all_predictions(run, mini)
     predictions = {name: {"network": task.decode(raw[name])[name].numpy()} for name, task in tasks.items()}
     for name, baselines in fitted.items():
         predictions[name] |= {title: baseline.predict(light) for title, baseline in baselines.items()}
+        predictions[name] |= dict(limit_predictions(tasks[name], run.events))
     np.testing.assert_allclose(arrays["surface_normal_emiAng"], predictions["angle"]["surface normal"], rtol=1e-6)
     linear = predictions["energy"]["face sums"][:, 0]
     np.testing.assert_allclose(arrays["face_sums_energyTruth"], linear, rtol=1e-6)
@@ -220,16 +222,20 @@ def test_what_can_be_drawn_is_drawn(run, tmp_path, quick, caplog):
     columns["pred_emiAng"][:30] = np.nan
     write(Events(columns), tmp_path / "validation_results_run.root")
     table, files, _ = report(EvaluatedRun(tmp_path))
-    assert [path.stem for path in files] == [f"resolution_profile_{name}" for name in ("angle", "angleVec", "n_gamma")]
+    drawn = ("angle", "angleVec", "edep", "centroid", "n_gamma")
+    assert [path.stem for path in files] == [f"resolution_profile_{name}" for name in drawn]
     assert re.findall(r"^(\w+) \((\d+) events\) +(.*)", table, re.MULTILINE) == [
         ("angle", "130", "network  vertex line"),
         ("angleVec", "0", "network  mean direction  surface normal  vertex line"),
+        ("edep", "130", "network  training mean  face sums"),
+        ("centroid", "130", "network  training mean  light spot"),
         ("n_gamma", "130", "network  most frequent"),
     ]
     root = str(tmp_path / "validation_results_run.root")
     lines = [record.getMessage() for record in caplog.records if "training report" not in record.getMessage()]
-    assert lines[-7:-2] == [
+    assert lines[-8:-2] == [
         "mean direction: no valid prediction of emiAng in 130 of 130 events",
+        "network: no valid prediction of energyTruth in 130 of 130 events",
         f"{root} has no valid pred_energyTruth: energy is not drawn",
         f"{root} has no timeTruth: timing is not drawn",
         f"{root} has no valid pred_uvwTruth: uvwFI is not drawn",

@@ -64,7 +64,7 @@ def test_tasks_can_be_picked(build) -> None:
     model = build(every_task=True)
     raw = RawModel(model, ["energy", "angle"])
     assert raw.units == {"angle": "rad", "angle_sigma": "rad", "energy": "GeV", "energy_sigma": "GeV"}
-    with pytest.raises(ValueError, match="no task 'angel'; its tasks: angle, energy, timing, uvwFI, angleVec, n_gamma"):
+    with pytest.raises(ValueError, match=f"no task 'angel'; its tasks: {', '.join(model.tasks)}"):
         RawModel(model, ["angel"])
     with pytest.raises(ValueError, match="the encoder alone has no tasks"):
         RawModel(model, ["angle"], encoder_only=True)

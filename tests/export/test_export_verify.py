@@ -47,7 +47,7 @@ def check(build, mini_events: Events, monkeypatch: pytest.MonkeyPatch) -> Callab
 def test_table_has_every_output(check) -> None:
     lines = check().splitlines()
     assert [line.split()[0] for line in lines[3:]][:4] == ["angle", "angle_sigma", "energy", "energy_sigma"]
-    assert len(lines) == 3 + 10
+    assert len(lines) == 3 + 12
     assert all(float(cell) <= 1e-4 for line in lines[3:] for cell in line.split()[-3:])
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from xecgnn.inference import FillConfig, fill_file, stream
 from xecgnn.names import INVALID_LIMIT, INVALID_VALUE
 from xecgnn.schema import Schema
 from xecgnn.simulation import simulate_events
-from xecgnn.training.checkpoint import load_model
+from xecgnn.training.checkpoint import KEY, load_network, read_checkpoint
 from xecgnn.training.kinds import build_model
 
 DEAD = [0, 5, 17, 100, 150, 211]
@@ -87,13 +88,19 @@ def checkpoints(save_checkpoint, model: MeanInpainter, tmp_path_factory: pytest.
     }
 
 
+def mean_network(model: MeanInpainter) -> Callable[[Path, str], tuple[MeanInpainter, dict[str, Any]]]:
+    """In place of `load_network`."""
+
+    def load(path: Path, kind: str) -> tuple[MeanInpainter, dict[str, Any]]:
+        assert kind == "inpainting"
+        return model, read_checkpoint(path)[KEY]
+
+    return load
+
+
 @pytest.fixture(autouse=True)
 def use_the_mean(model: MeanInpainter, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(path: Path, kind: str) -> MeanInpainter:
-        assert kind == "inpainting"
-        return model
-
-    monkeypatch.setattr("xecgnn.training.checkpoint.load_model", load)
+    monkeypatch.setattr("xecgnn.training.checkpoint.load_network", mean_network(model))
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +208,7 @@ def test_the_network_itself(save_checkpoint, events, source: Path, monkeypatch) 
     config = InpaintConfig(detector="mini", model={"encoder_dim": 64, "dim_feedforward": 64})
     model = build_model(config)
     checkpoint = save_checkpoint(source.parent / "a.pth", model, "inpainting", config.model_dump(mode="json"))
-    monkeypatch.setattr("xecgnn.training.checkpoint.load_model", load_model)
+    monkeypatch.setattr("xecgnn.training.checkpoint.load_network", load_network)
     columns = fill(checkpoint, source)
     filled = columns["filled"]
     np.testing.assert_array_equal(filled, ~valid(events["npho"]))
@@ -236,7 +243,7 @@ def test_interrupted_and_resumed_is_one_pass(checkpoints, events, model, tmp_pat
     monkeypatch.setattr("xecgnn.data.writer.BASKET_EVENTS", 10)
     source = write(tmp_path / "in" / "a.root", events)
     monkeypatch.undo()
-    monkeypatch.setattr("xecgnn.training.checkpoint.load_model", lambda path, kind: model)
+    monkeypatch.setattr("xecgnn.training.checkpoint.load_network", mean_network(model))
     monkeypatch.setattr(stream, "BLOCK_EVENTS", 10)
     monkeypatch.setattr(stream, "PART_EVENTS", 10)
     options = [checkpoints["npho"], "--input", source, "--batch", 7]
@@ -287,7 +294,7 @@ def test_mistakes_are_one_line_and_leave_nothing(
         assert code == 2
         assert len(lines) == 1
         assert lines[0].startswith(f"error: {line}")
-    monkeypatch.setattr("xecgnn.training.checkpoint.load_model", load_model)
+    monkeypatch.setattr("xecgnn.training.checkpoint.load_network", load_network)
     argv = ["--input", source, "--output", tmp_path / "o.root"]
     assert run(checkpoint, *argv)[1] == [
         f"error: {checkpoint}: expected a checkpoint of xecgnn-inpaint, found one of xecgnn-train"

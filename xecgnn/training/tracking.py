@@ -164,7 +164,7 @@ def _make_database(path: Path) -> None:
         try:
             MlflowClient(f"{SQLITE}{path}").search_experiments(max_results=1)
         except Exception as error:
-            raise ValueError(f"the database is damaged or half made ({short(error)}); delete {path}") from None
+            raise ValueError(f"delete {path}, which is damaged or half made ({short(error)})") from None
 
 
 def short(error: Exception) -> str:
