@@ -65,7 +65,9 @@ def jobs(seed: int) -> Iterator[Job]:
 
 
 def verdict(choice: Choice, base: list[float], other: list[float]) -> str:
-    """Which of both is better, or simpler where their ranges overlap."""
+    """Which of both is better, or simpler where their ranges overlap; one seed does not tell."""
+    if len(base) < 2:
+        return "one seed"
     if max(base) < min(other):
         return choice.chosen
     if max(other) < min(base):
