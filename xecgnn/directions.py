@@ -21,6 +21,7 @@ __all__ = [
     "angles_to_direction",
     "angles_to_vector",
     "direction_to_angles",
+    "mirrored_vector",
     "opening_angle",
     "vector_to_angles",
 ]
@@ -44,6 +45,11 @@ def direction_to_angles(direction: ArrayLike) -> tuple[Floats, Floats]:
     """theta in [0, pi] and phi in (-pi, pi] of vectors (..., 3) of any length, two arrays."""
     x, y, z = np.moveaxis(np.asarray(direction, dtype=float), -1, 0)
     return np.arctan2(np.hypot(x, y), z), np.arctan2(y, -x)
+
+
+def mirrored_vector(vector: Tensor, axis: str) -> Tensor:
+    """Vectors or points (B, 3) seen in the mirror `y` or `z`: y -> -y or z -> -z."""
+    return vector * vector.new_tensor([1.0, 1.0, -1.0] if axis == "z" else [1.0, -1.0, 1.0])
 
 
 def vector_to_angles(vector: Tensor) -> Tensor:

@@ -258,7 +258,6 @@ class TreeReader:
         in_degrees = self.config.angle_unit == "deg" and declared.kind == "truth" and declared.unit == "rad"
         return np.deg2rad(values) if in_degrees else values
 
-
     def unknown(self, column: str, count: int) -> np.ndarray:
         """What stands for ``count`` events that cannot be read: NaN, or UNKNOWN_CLASS where there are whole numbers."""
         declared, width = self.schema[column], self.width(column)

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from xecgnn.directions import mirrored_vector
 from xecgnn.names import TARGETS
 from xecgnn.tasks.axes import AXES
 from xecgnn.tasks.config import PositionConfig
@@ -57,4 +58,4 @@ class Centroid(RegressionTask):
         return super().from_spot(torch.cat([turned, raw[:, 3:]], 1), spot)
 
     def mirrored(self, target: Tensor, axis: str) -> Tensor:
-        return target * target.new_tensor([1.0, 1.0, -1.0] if axis == "z" else [1.0, -1.0, 1.0])
+        return mirrored_vector(target, axis)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from xecgnn.directions import angles_to_vector, opening_angle, vector_to_angles
+from xecgnn.directions import angles_to_vector, mirrored_vector, opening_angle, vector_to_angles
 from xecgnn.names import TARGETS
 from xecgnn.tasks.axes import AXES, Axis
 from xecgnn.tasks.config import AngleConfig, AngleVecConfig
@@ -79,8 +79,7 @@ class DirectionTask(RegressionTask):
         return (raw.unsqueeze(2) * spot.frame).sum(1)
 
     def mirrored(self, target: Tensor, axis: str) -> Tensor:
-        vector = self.to_vector(target)
-        return self.from_vector(vector * vector.new_tensor([1.0, 1.0, -1.0] if axis == "z" else [1.0, -1.0, 1.0]))
+        return self.from_vector(mirrored_vector(self.to_vector(target), axis))
 
     @property
     def num_outputs(self) -> int:
