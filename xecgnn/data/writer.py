@@ -16,7 +16,7 @@ from xecgnn.data.events import Events
 from xecgnn.names import TREE
 from xecgnn.output import completed
 
-__all__ = ["BASKET_EVENTS", "TreeWriter", "stored_notes", "write", "write_csv"]
+__all__ = ["BASKET_EVENTS", "TreeWriter", "write", "write_csv"]
 
 # A reading of all sensors is 19 kB per event: at ROOT's default basket size every event would be a basket of its own.
 BASKET_EVENTS = 500
@@ -141,19 +141,6 @@ class TreeWriter:
 
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
-
-
-def stored_notes(path: Path) -> dict[str, str]:
-    """The texts beside the trees of a file; none where it cannot be read."""
-    import uproot
-
-    try:
-        with uproot.open(path) as file:
-            return {
-                name: str(file[name]) for name, kind in file.classnames(cycle=False).items() if kind == "TObjString"
-            }
-    except (OSError, ValueError, KeyError):
-        return {}
 
 
 def write_csv(stream: Iterable[Events], path: Path) -> int:

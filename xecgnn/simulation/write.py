@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import xecgnn
+from xecgnn.data.config import ReaderConfig
 from xecgnn.data.dead_channels import read_dead_channels
-from xecgnn.data.writer import stored_notes, write
+from xecgnn.data.reader import TreeReader
+from xecgnn.data.writer import write
 from xecgnn.detector import load_detector
 from xecgnn.output import check_new
 from xecgnn.progress import progress
@@ -34,7 +37,7 @@ def write_simulation(config: SimulationConfig) -> Path:
     """
     settings = json.dumps(config.model_dump(mode="json", exclude={"output", "overwrite"}))
     notes = {"made by": f"xecgnn-simulate {xecgnn.__version__}", "settings": settings}
-    if not config.overwrite and config.output.is_file() and stored_notes(config.output).items() >= notes.items():
+    if not config.overwrite and config.output.is_file() and _holds(config.output, notes):
         logger.info("%s: already there, complete, from the same settings", config.output)
         return config.output
     check_new(config.output, overwrite=config.overwrite)
@@ -63,3 +66,12 @@ def write_simulation(config: SimulationConfig) -> Path:
     )
     logger.info("%s: %d events, %s, detector %s", config.output, written, what, detector.name)
     return config.output
+
+
+def _holds(path: Path, notes: Mapping[str, str]) -> bool:
+    """Whether a file is one of ours with these texts beside its tree."""
+    try:
+        with TreeReader(path, ReaderConfig()) as reader:
+            return all(reader.text(name) == text for name, text in notes.items())
+    except ValueError:  # not a ROOT file, or a damaged one
+        return False
