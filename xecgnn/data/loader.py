@@ -29,7 +29,9 @@ logger = logging.getLogger(__name__)
 
 BLOCK_EVENTS = 1000  # events read at once: 38 MB of a MEG II file
 BLOCKS_IN_BUFFER = 16  # at least so many blocks are mixed where the baskets of the files allow
-WORKER_IMPORTS = ("xecgnn.data.stream", "uproot")  # what workers need, imported once for all of them
+# What workers need, imported once for all of them; also what scripts import that start them, since each worker runs the
+# imports of its script again where Python is older than 3.12.8 ("__main__" alone does not help there).
+WORKER_IMPORTS = ("xecgnn.data.loader", "xecgnn.config", "pydantic_settings", "uproot")
 
 
 class EventLoader:
