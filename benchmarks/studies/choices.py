@@ -18,6 +18,8 @@ from xecgnn.table import Table
 EPOCHS = 3
 METRIC = "val_resolution_deg"
 BASE = "demo"  # name of the run with all choices
+# Wider tokens of the faces than those of the demo.
+TOKENS = {"model.encoder_dim": 128, "model.hex_dim": 16, "model.depths": [1, 1], "model.num_fusion_layers": 2}
 
 
 class Choice(NamedTuple):
@@ -44,8 +46,13 @@ CHOICES = {
                         "training.lr": 5e-5, "training.max_lr": 1e-3}, "-0.5 to 0.5, at a step twice as long", False),
     "constants": Choice("constants of the readings from the data", "those of the seeds",
                         {"normalization.constants": "seeds"}, "0 to 0.3", True),
+    "dropout": Choice("no dropout", "that of the seeds", {"model.fusion_dropout": 0.1, "model.head_dropout": 0.2},
+                      "0.2 to 0.6: noise in front of a regression", False),
+    "tokens": Choice("tokens as small as they come", "of width 128", TOKENS,
+                     "-0.2 to 0.1, at a step half as long again", False),
     "mirrors": Choice("mirrors", "none", {"training.augmentations": []}, "0.5 to 1: four times the directions", True),
-    "spot": Choice("the spot", "tokens of the faces alone", {"model.spot.window": 0}, "3 to 6", True),
+    "spot": Choice("the spot", "tokens of the faces alone, of width 128", {"model.spot.window": 0, **TOKENS}, "3 to 6",
+                   True),
     "moments": Choice("moments", "window alone", {"model.spot.moments": False}, "0.5 to 2", True),
     "frame": Choice("predicted as seen from the spot", "in the detector's frame", {"model.spot.frame": False},
                     "1 to 3", True),

@@ -1,4 +1,4 @@
-"""Is pretraining worth it, and filling dead channels? The demo's network; the tables of docs/pretraining.md.
+"""Is pretraining worth it, and filling dead channels? The demo with wider tokens; the tables of docs/pretraining.md.
 
 Pretraining should help where labels are few: fine-tuning against training from scratch with an eighth of them and with
 all, a linear fit of the direction to the tokens, the inpainter against neighbours, and the reconstruction of events
@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from studies import demo
+from studies.choices import TOKENS
 from studies.measurements import events, filling_errors, kill, linear_fit, resolutions
 from studies.samples import Sample
 from studies.study import Folders, Job, Metrics, Results, Study
@@ -39,7 +40,7 @@ METRICS = {
     "energy_resolution_68": "energy [%]",
 }
 NETWORK = {n: value for n, value in flattened(read_yaml("demo")).items() if n.startswith(("model.", "training."))}
-NETWORK |= {"data.batch_size": 32}
+NETWORK |= {"data.batch_size": 32, "training.max_lr": 1.5e-3, **TOKENS}  # what is pretrained are the tokens
 PRETRAINING, INPAINTING = 6, 2  # epochs over all events
 
 
