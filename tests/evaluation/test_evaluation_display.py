@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from scipy.spatial import cKDTree
 
 from xecgnn.detector import Detector
-from xecgnn.evaluation.display.plane import FLIGHT, Photon, draw_edges, draw_event, draw_sensors, sensor_pairs, unroll
+from xecgnn.evaluation.display.photon import Photon
+from xecgnn.evaluation.display.plane import FLIGHT, draw_event
+from xecgnn.evaluation.display.sensors import HOLLOW, draw_edges, draw_sensors
+from xecgnn.evaluation.display.unrolled import sensor_pairs, unroll
 from xecgnn.names import INVALID_VALUE
 from xecgnn.simulation import simulate_events
 
@@ -33,7 +37,7 @@ def drawn(ax: Axes, detector: Detector) -> tuple[np.ndarray, np.ndarray]:
         sensors.update_scalarmappable()
         assert np.isnan(colors[ids]).all()
         colors[ids] = sensors.get_facecolor()
-        hollow[ids] = len(sensors.get_edgecolor()) > 0
+        hollow[ids] = (sensors.get_facecolor() == to_rgba(HOLLOW["facecolor"])).all()
     return colors, hollow
 
 
@@ -52,22 +56,57 @@ def arrow(ax: Axes) -> np.ndarray:
     return np.array(patch._posA_posB)
 
 
-def test_every_sensor_is_drawn_once_in_its_size_and_none_overlap(detector):
+def test_every_sensor_is_drawn_once_in_its_size_or_its_cell_and_none_overlap(detector):
     ax = Figure().subplots()
     draw_sensors(ax, detector, facecolors="black")
     assert sum(len(sensors.get_offsets()) for sensors in sensors_of(ax)) == detector.num_sensors
     colors, hollow = drawn(ax, detector)
     assert (colors == [0, 0, 0, 1]).all()
     assert not hollow.any()
-    plane, size = unroll(detector), detector.sizes
+    plane, size = unroll(detector), detector.sizes.copy()
+    nearest = cKDTree(plane).query(plane, 2)[0][:, 1]
     for sensors in sensors_of(ax):
         ids = cKDTree(plane).query(sensors.get_offsets().data)[1]
+        if detector.sensor_kinds[detector.sensor_type[ids[0]]].shape == "square":
+            assert (size[ids] < nearest[ids].min() / 2).all()
+            size[ids] = nearest[ids].min() / 2
         (outline,) = sensors.get_paths()
         pixels = sensors.get_transform().transform(outline.vertices)
         data = pixels @ np.linalg.inv(ax.transData.get_matrix()[:2, :2]).T  # a difference in the plane
         np.testing.assert_allclose(np.ptp(data, axis=0), 2 * np.stack([size, size], 1)[ids[0]], rtol=1e-6)
     a, b = cKDTree(plane).query_pairs(2 * size.max(), output_type="ndarray").T
-    assert (np.linalg.norm(plane[a] - plane[b], axis=1) > size[a] + size[b]).all()
+    assert (np.linalg.norm(plane[a] - plane[b], axis=1) > size[a] + size[b] - 1e-9).all()
+
+
+def test_faces_are_named_and_angles_are_those_of_the_inner_face(detector):
+    ax = Figure().subplots()
+    draw_sensors(ax, detector)
+    texts = {text.get_text(): text.xy for text in ax.texts}
+    assert detector.faces.keys() <= texts.keys()
+    for text in filter(lambda text: text.endswith("°"), texts):
+        x, y, _ = detector.to_xyz([0.0, texts[text][1], 0.0])
+        assert np.degrees(np.arctan2(y, x)) % 360 == pytest.approx(float(text[:-1]))
+
+
+def test_one_hot_sensor_does_not_take_the_colours_of_the_others(meg2):
+    npho = np.random.default_rng(0).exponential(100, meg2.num_sensors) * meg2.areas
+    time = np.zeros(meg2.num_sensors)
+    before = [drawn(ax, meg2)[0] for ax in draw_event(meg2, npho, time).axes[:4:2]]
+    npho[np.argmax(npho / meg2.areas)] *= 1000
+    for ax, colors in zip(draw_event(meg2, npho, time).axes[:4:2], before, strict=True):
+        np.testing.assert_allclose(drawn(ax, meg2)[0], colors, atol=0.02)
+
+
+def test_filled_sensors_are_shown_as_measured_as_filled_and_as_predicted(mini, mini_events):
+    npho, time = mini_events.npho[0], np.zeros(mini.num_sensors)
+    filled = np.arange(mini.num_sensors) % 3 == 0
+    figure = draw_event(mini, npho, time, filled=filled, scale="log")
+    measured, full, predicted = (drawn(ax, mini)[1] for ax in figure.axes[:3])
+    assert [ax.get_title() for ax in figure.axes[:3]] == ["measured", "filled", "predicted"]
+    np.testing.assert_array_equal(measured, full | filled)
+    np.testing.assert_array_equal(predicted, full | ~filled)
+    nothing = draw_event(mini, npho, time, filled=np.zeros_like(filled), scale="log")
+    assert nothing.axes[0].get_title() == ""
 
 
 def test_colours_per_sensor_stay_with_their_sensor(detector):

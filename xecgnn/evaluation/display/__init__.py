@@ -7,14 +7,14 @@ from xecgnn.lazy import lazy_names
 _PUBLIC = {
     "Photon": "photon",
     "describe": "photon",
-    "draw_edges": "plane",
+    "draw_edges": "sensors",
     "draw_event": "plane",
     "draw_event_3d": "space",
     "draw_photon": "plane",
     "draw_reconstruction": "reconstruction",
-    "draw_sensors": "plane",
-    "sensor_pairs": "plane",
-    "unroll": "plane",
+    "draw_sensors": "sensors",
+    "sensor_pairs": "unrolled",
+    "unroll": "unrolled",
     "write_display": "write",
 }
 

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import matplotlib
 import numpy as np
-from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
 from xecgnn.data.events import Events
 from xecgnn.detector import Detector
-from xecgnn.evaluation.display.layers import PREDICTED_TIME, event_layers, valid_readings
-from xecgnn.evaluation.display.plane import HOLLOW, draw_sensors
-from xecgnn.evaluation.pages.page import RED
+from xecgnn.evaluation.display.layers import PREDICTED_TIME, event_layers, signed, valid_readings
+from xecgnn.evaluation.display.plane import draw_rows
+from xecgnn.evaluation.display.sensors import HOLLOW, MARK
 from xecgnn.names import IDENTIFIERS
 
-__all__ = ["MASKED", "draw_reconstruction", "reconstruction_pages"]
+__all__ = ["draw_reconstruction", "reconstruction_pages"]
 
-MASKED = RED  # in neither colour map
 PANELS = ("truth", "visible to the network", "reconstructed")
+DIFFERENCE = "reconstructed - truth"
 
 
 def draw_reconstruction(
@@ -33,7 +31,7 @@ def draw_reconstruction(
     predicted_time: ArrayLike | None = None,
     title: str = "",
 ) -> Figure:
-    """One event with S sensors: truth, masked and reconstructed, all on the colour scale of the truth.
+    """One event with S sensors: truth, masked and reconstructed on the colours of the truth, and what they differ by.
 
     Args:
         detector: what recorded it.
@@ -43,30 +41,21 @@ def draw_reconstruction(
         title: above the figure.
     """
     layers = event_layers(detector, npho, time)
-    light, times = layers["log"][0], layers["linear"][1]
-    rows = [(light, np.where(masked, valid_readings(predicted_npho) / detector.areas, light.values))]
+    found = [(layers["log"][0], valid_readings(predicted_npho) / detector.areas)]
     if predicted_time is not None:
         first = np.fmin.reduce(valid_readings(time), initial=np.inf)
         late = (valid_readings(predicted_time) - first) * 1e9 if np.isfinite(first) else np.full(len(masked), np.nan)
-        rows.append((times, np.where(masked, late, times.values)))
+        found.append((layers["linear"][1], late))
+    rows = []
+    for layer, values in found:
+        shown = layer, layer._replace(marked=masked), layer._replace(values=np.where(masked, values, layer.values))
+        difference = np.where(masked, values - layer.values, np.nan)
+        off = signed("", f"Δ {layer.label}", difference, least=1e-3 * float(layer.norm.vmax or 1))  # rounding is none
+        rows.append([*zip(PANELS, shown, strict=True), (DIFFERENCE, off)])
 
-    figure = Figure(figsize=(15, 0.9 + 4.7 * len(rows)), layout="constrained")
-    figure.suptitle(title)
-    for axs, (layer, restored) in zip(figure.subplots(len(rows), 3, squeeze=False), rows, strict=True):
-        layer.norm.clip = False  # a colour of its own for what lies above the scale: masked sensors
-        low, high = float(layer.norm.vmin or 0), float(layer.norm.vmax or 1)
-        true, restored = np.clip(layer.values, low, high), np.clip(restored, low, high)
-        hidden = np.where(masked, 2 * high, true)
-        cmap = matplotlib.colormaps[layer.cmap].with_extremes(over=MASKED)
-        for ax, values, panel in zip(axs, (true, hidden, restored), PANELS, strict=True):
-            draw_sensors(ax, detector, values, cmap=cmap, norm=layer.norm)
-            ax.set_title(panel)
-        scale = ScalarMappable(layer.norm, layer.cmap)  # without the colour of the masked
-        figure.colorbar(scale, ax=axs, label=layer.label, extend=layer.extend, shrink=0.9, pad=0.01)
-    share = f"masked ({masked.mean():.0%} of the sensors)"
-    handles = [Patch(color=MASKED, label=share), Patch(**HOLLOW, label="no valid reading")]
-    figure.legend(handles=handles, loc="outside lower right", ncols=2, frameon=False)
-    return figure
+    marked = Patch(**MARK, label=f"masked ({masked.mean():.0%} of the sensors)")
+    hollow = Patch(**HOLLOW, label=f"no valid reading; {DIFFERENCE}: not masked")
+    return draw_rows(detector, rows, title, [marked, hollow])[0]
 
 
 def reconstruction_pages(

@@ -14,7 +14,7 @@ from xecgnn.evaluation.display.layers import Scale
 from xecgnn.evaluation.display.photon import Photon, describe
 from xecgnn.evaluation.display.plane import draw_event
 from xecgnn.evaluation.pages.page import save
-from xecgnn.names import NPHO, RELATIVE_TIME
+from xecgnn.names import FILLED, NPHO, RELATIVE_TIME
 from xecgnn.output import completed
 
 __all__ = ["display_pages", "write_display"]
@@ -26,7 +26,7 @@ def display_pages(
     detector: Detector, events: Iterable[Events], scale: Scale | Literal["both"] = "both", head: str = ""
 ) -> Iterator[Figure]:
     """A page for each of some single events; `head` is a line above what is said of it."""
-    return (draw_event(detector, **_shown(event, head), scale=scale) for event in events)
+    return (_page(detector, event, scale, head) for event in events)
 
 
 def write_display(
@@ -51,7 +51,12 @@ def write_display(
             branches = {name: values[0] for name, values in event.columns.items()}
             write_html(draw_event_3d(detector, **_shown(event), branches=branches, scale=scale), part)
         else:
-            draw_event(detector, **_shown(event), scale=scale).savefig(part, format="png", dpi=DPI)
+            _page(detector, event, scale).savefig(part, format="png", dpi=DPI)
+
+
+def _page(detector: Detector, event: Events, scale: Scale | Literal["both"], head: str = "") -> Figure:
+    filled = event[FILLED][0] if FILLED in event else None
+    return draw_event(detector, **_shown(event, head), scale=scale, filled=filled)
 
 
 def _shown(event: Events, head: str = "") -> dict[str, Any]:
