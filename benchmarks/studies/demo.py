@@ -13,6 +13,8 @@ from studies.samples import TEST, TRAIN, VALIDATION
 from studies.study import Folders, Job, Results, Study
 from studies.tables import NOT_MEASURED, cell
 from studies.training import Training
+from xecgnn.evaluation.display.write import display_pages
+from xecgnn.evaluation.lookup import EventLookup
 from xecgnn.evaluation.pages.page import save
 from xecgnn.evaluation.pages.resolution import resolution_pages
 from xecgnn.evaluation.pages.saliency import saliency_pages
@@ -23,7 +25,8 @@ from xecgnn.tasks.registry import named_tasks
 CHOOSING, REPORTED = (0, 1, 2), (3, 4, 5)
 DRAWN = REPORTED[0]
 TASK = "angle"
-COLORS = 32  # of a picture
+EVENT = 10  # of the test events, in README's first picture
+COLORS = {"event": 128}  # of a picture, where not 32
 FILES = {"train": [TRAIN], "val": [VALIDATION], "test": [TEST]}
 
 
@@ -65,6 +68,8 @@ def figures(folders: Folders) -> Iterator[Path]:
     run = EvaluatedRun(wanted.folder(folders))
     task, sample = run.drawn[TASK], run.predictions
     resolution = resolution_pages(task, sample.predictions[TASK], sample.truth, run.head)
+    lookup = EventLookup(run.test_path, run.detector.num_sensors, predictions=run.file("predictions"))
+    yield picture("event", display_pages(run.detector, [lookup.by_entry(EVENT)], "log"), "run ")
     yield picture("resolution", resolution, "68 % quantile of the opening angle")
     yield picture("saliency", saliency_pages(run.saliency, run.detector, task, run.head), "Saliency of a sensor by its")
 
@@ -77,7 +82,7 @@ def picture(name: str, pages: Iterator[Figure], title: str) -> Path:
 
     (path,) = save(ROOT / "docs" / f"{name}.png", chosen(), "paper")
     with Image.open(path) as image:
-        image.convert("RGB").quantize(COLORS).save(path, optimize=True)
+        image.convert("RGB").quantize(COLORS.get(name, 32)).save(path, optimize=True)
     return path
 
 
