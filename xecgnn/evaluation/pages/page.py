@@ -26,7 +26,8 @@ from xecgnn.output import completed, write_text
 from xecgnn.table import Table
 
 __all__ = [
-    "DASHES", "GREY", "LOOKS", "Content", "above", "grid", "legend", "looks", "new_page", "save", "say", "text_pages",
+    "DASHES", "GREY", "LOOKS", "Content", "above", "grid", "legend", "looks", "narrow", "new_page", "save", "say",
+    "text_pages", "write_lines",
 ]  # fmt: skip
 
 # Of a file: a text; or pages, of a generator, so that they are drawn when the style is set.
@@ -103,7 +104,7 @@ def text_pages(title: str, footer: str, blocks: Iterable[str | Table]) -> Iterat
     """Tables under each other, each with the texts before it, which stay together where a page is enough for them."""
     pages, lines = [[""]], list[str]()
     for block in blocks:
-        lines += [*(textwrap.wrap(block, LETTERS) if isinstance(block, str) else _narrow(block)), ""]
+        lines += [*(textwrap.wrap(block, LETTERS) if isinstance(block, str) else narrow(block)), ""]
         if isinstance(block, Table) and len(pages[-1]) + len(lines) <= LINES:
             pages[-1] += lines
         elif isinstance(block, Table):
@@ -112,11 +113,16 @@ def text_pages(title: str, footer: str, blocks: Iterable[str | Table]) -> Iterat
     pages += [lines] if lines else []
     for number, lines in enumerate(filter(any, pages), start=1):
         figure = new_page(title if number == 1 else f"{title} ({number})", footer)
-        figure.text(0.02, 0.94, "\n".join(lines), family="monospace", fontsize=SMALL, va="top")
+        write_lines(figure, lines)
         yield figure
 
 
-def _narrow(table: Table) -> list[str]:
+def write_lines(figure: Figure, lines: Iterable[str]) -> None:
+    """From the top of a page on, LINES at most."""
+    figure.text(0.02, 0.94, "\n".join(lines), family="monospace", fontsize=SMALL, va="top")
+
+
+def narrow(table: Table) -> list[str]:
     """Lines of a table; the columns that find no place go under it, beside the first one again."""
     lines = table.text().splitlines()
     if max(map(len, lines)) <= LETTERS or len(table.head) < 3:
@@ -126,7 +132,7 @@ def _narrow(table: Table) -> list[str]:
         Table([*table.head[:1], *table.head[part]], [[*row[:1], *row[part]] for row in table.rows])
         for part in (slice(1, half), slice(half, None))
     )
-    return [*_narrow(first), "", *_narrow(second)]
+    return [*narrow(first), "", *narrow(second)]
 
 
 def grid(figure: Figure, count: int, columns: int | None = None) -> list[Axes]:
