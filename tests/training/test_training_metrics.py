@@ -247,8 +247,8 @@ def test_resolutions_are_drawn_by_unit_and_what_has_no_value_is_not_on_the_dashb
     plots = pages["resolution.png"].axes
     assert [ax.get_ylabel()[-5:] for ax in plots] == ["[deg]", " [mm]"]
     labels = [[text.get_text() for text in ax.get_legend().get_texts()] for ax in plots]
-    assert labels[0] == ["val_resolution_deg: best 2.5 deg in epoch 0", "train_resolution_deg: best 2 deg in epoch 2"]
-    assert labels[1] == ["val_u_resolution_68: best 3 mm in epoch 2", "val_w_resolution_68: best 5 mm in epoch 0"]
+    assert labels[0] == ["val_resolution_deg: best 2.5 deg", "train_resolution_deg: best 2 deg"]
+    assert labels[1] == ["val_u_resolution_68: best 3 mm", "val_w_resolution_68: best 5 mm"]
     np.testing.assert_array_equal(plots[1].lines[1].get_xydata(), [[0, 5], [1, 5], [2, 6]])
     titles = [ax.get_title(loc) for ax in pages["training_dashboard.png"].axes for loc in ("left", "center")]
     assert titles.count("Resolution") == 2

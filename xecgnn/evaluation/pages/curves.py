@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from xecgnn.evaluation.pages.page import DASHES, GREEN, ORANGE, PAGE, PURPLE, RED, SKY, SMALL
+from xecgnn.evaluation.pages.page import DASHES, GREEN, ORANGE, PAGE, PURPLE, RED, SKY, SMALL, logarithmic
 from xecgnn.tasks.ranking import SIGNED, penalty
 from xecgnn.tasks.registry import metric_units
 from xecgnn.training.metrics.history import History
@@ -86,9 +86,13 @@ class Plot(NamedTuple):
             ax.plot(epoch, value, **star, label=f"best: {value:.4g} in epoch {epoch}")
         hidden = self.log and (table[[*self.columns]] <= 0).any(axis=None)
         ax.set_ylabel((self.label or shown[0]) + (" (zero and below are not shown)" if hidden else ""))
-        ax.set_yscale("log" if self.log else "linear")
-        if ax.get_legend_handles_labels()[0]:
+        if self.log:
+            logarithmic(ax)
+        if entries := len(ax.get_legend_handles_labels()[0]):
             ax.legend()
+            if not self.log and not self.bars:  # room for it
+                low, high = ax.get_ylim()
+                ax.set_ylim(low, high + 0.1 * entries * (high - low))
 
 
 def training_pictures(history: History, run_name: str) -> Iterator[tuple[str, Iterator[Figure]]]:
@@ -108,7 +112,7 @@ def resolution_plots(history: History) -> list[Plot]:
         for prefix in ("val_", "train_"):  # ours records the first
             if not key.endswith((*SIGNED, "_rms")) and (values := history.get(prefix + key)):
                 columns, best = found.setdefault(unit, {}), min(values, key=lambda epoch: penalty(key, values[epoch]))
-                label = f"{prefix}{key}: best {values[best]:.4g} {unit}".rstrip() + f" in epoch {best}"
+                label = f"{prefix}{key}: best {values[best]:.4g} {unit}".rstrip()
                 columns[prefix + key] = label, (SKY, ORANGE, GREEN, PURPLE, RED)[len(columns) % 5]
     labels = {unit: f"68 % quantile of the error [{unit}]" if unit else "accuracy" for unit in found}
     return [RESOLUTION._replace(label=labels[unit], columns=columns) for unit, columns in found.items()]

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import LogFormatter
 
 from xecgnn.evaluation.config import Style
 from xecgnn.evaluation.limits import uses_truth
@@ -26,8 +27,8 @@ from xecgnn.output import completed, write_text
 from xecgnn.table import Table
 
 __all__ = [
-    "DASHES", "GREY", "LOOKS", "Content", "above", "grid", "legend", "looks", "narrow", "new_page", "save", "say",
-    "text_pages", "write_lines",
+    "DASHES", "GREY", "LOOKS", "Content", "above", "grid", "legend", "logarithmic", "looks", "narrow", "new_page",
+    "save", "say", "text_pages", "write_lines",
 ]  # fmt: skip
 
 # Of a file: a text; or pages, of a generator, so that they are drawn when the style is set.
@@ -154,6 +155,13 @@ def above(ax: Axes, head: str = "", columns: int = 1) -> None:
     legend = ax.legend(title=head, title_fontsize=size, handlelength=1.5, labelspacing=0.2, ncols=columns, **look)
     legend.set_in_layout(False)  # its width would take from the panel's; the title keeps its height free
     ax.set_title("\n" * (bool(head) - (-len(legend.get_texts()) // columns)), fontsize=size)
+
+
+def logarithmic(ax: Axes) -> None:
+    """A logarithmic y axis, without powers in small letters."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
 
 
 def looks(titles: Iterable[str]) -> dict[str, tuple[str, str]]:

@@ -120,7 +120,7 @@ def prediction_against_truth(ax: Axes, axis: Axis, predicted: Array, true: Array
     counts, x, y = np.histogram2d(true, predicted, 50, [window, window])
     if counts.any():
         mesh = ax.pcolormesh(x, y, np.where(counts > 0, counts, np.nan).T, cmap=COUNTS, norm=LogNorm(vmin=0.3))
-        ax.figure.colorbar(mesh, ax=ax, label="events", pad=0.02)
+        ax.figure.colorbar(mesh, ax=ax, label="events", pad=0.02, format="{x:g}")
     ax.plot(window, window, color=RED, lw=1, ls="--")
     ax.set(xlabel=f"true {axis.label}", ylabel=f"predicted {axis.label}")
 

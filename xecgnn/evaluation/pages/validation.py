@@ -22,7 +22,7 @@ from xecgnn.evaluation.measures import (
     usable_events,
 )
 from xecgnn.evaluation.pages import panels
-from xecgnn.evaluation.pages.page import GREY, above, looks, new_page, say
+from xecgnn.evaluation.pages.page import GREY, above, logarithmic, looks, new_page, say
 from xecgnn.evaluation.pages.resolution import ABSCISSAE, resolution_pages
 from xecgnn.evaluation.pages.signal import line_page
 from xecgnn.evaluation.sample import PredictedSample
@@ -156,7 +156,8 @@ def _pull_histogram(ax: Axes, pulls: Mapping[str, Array], look: Mapping[str, tup
         peak = max(peak, counts.max())
     gaussian = max(map(len, pulls.values())) * (edges[1] - edges[0]) * norm.pdf(x)
     ax.plot(x, gaussian, color=GREY, ls="--", lw=1, label="Gaussian: 0, 1, 68.3, 95.4")
-    ax.set(yscale="log", ylim=(0.5, 1.5 * max(peak, gaussian.max())), xlim=edges[[0, -1]], ylabel="events")
+    logarithmic(ax)
+    ax.set(ylim=(0.5, 1.5 * max(peak, gaussian.max())), xlim=edges[[0, -1]], ylabel="events")
     above(ax, "mean, width, % within 1 and 2 σ; ← events outside →")
 
 
