@@ -51,7 +51,7 @@ def test_a_run_that_has_not_ended_has_its_training_drawn(
     assert "  first/metrics/training_report.md" in lines
     assert re.search(r"second/validation_results_second.root: .*not a ROOT file", "\n".join(lines))
     assert "not drawn: training report (second/metrics/training_metrics.csv: no finished epoch)" in lines
-    assert len(list((tmp_path / "first/metrics").glob("*.png"))) == 11
+    assert len(list((tmp_path / "first/metrics").glob("*.png"))) == 12
     assert not list(tmp_path.rglob("*.pdf"))
 
 

@@ -50,7 +50,7 @@ def test_validate_writes_beside_the_input(predictions: Path, caplog: pytest.LogC
     assert {path.name for path in folder.iterdir()} == {f"validation.{ending}" for ending in ("pdf", "json", "md")}
     assert (folder / "validation.md").read_text() in caplog.text
     content = (folder / "validation.pdf").read_bytes()
-    assert len(re.findall(rb"/Type /Page\b", content)) == 4  # distributions, residuals, profiles, EGamma beside it
+    assert len(re.findall(rb"/Type /Page\b", content)) == 5  # numbers, predictions, residuals, profiles, EGamma
     assert b"/Type3" not in content
     facts = json.loads((folder / "validation.json").read_text())
     assert (facts["model_hash"], facts["input_sha256"]) == ("abc", file_hash(predictions))

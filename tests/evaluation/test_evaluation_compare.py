@@ -21,7 +21,8 @@ def make_run(
     folder = Path("artifacts") / name
     (folder / "metrics").mkdir(parents=True)
     settings: dict[str, Any] = {"run_name": name, "seed": 0, "training": {"epochs": 3, "lr": rate}}
-    settings |= {"checkpoint": {"monitor": monitor}} if monitor else {}
+    settings["checkpoint"] = {"resume_from": f"{name}.pth", "artifacts_dir": f"runs of {name}"}
+    settings["checkpoint"] |= {"monitor": monitor} if monitor else {}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     rows = [["epoch", "val_loss", "gpu_peak_mb", *columns]]
     for epoch, values in enumerate(zip(losses, *columns.values(), strict=True)):
@@ -53,27 +54,29 @@ def test_ranking_and_the_settings_that_differ() -> None:
     assert results() == {
         "val_loss": [["1", "b", "0.1", "2", "0.1", "3"], ["2", "a", "0.2", "1", "0.3", "3"]],
         "val_n_gamma_accuracy": [["1", "b", "0.9", "2", "0.9", "3"], ["2", "a", "0.7", "1", "0.6", "3"]],
-        "theta_bias": [["1", "a", "-0.1", "1", "2", "3"], ["2", "b", "1", "2", "1", "3"]],
+        "theta_bias [deg]": [["1", "a", "-0.1", "1", "2", "3"], ["2", "b", "1", "2", "1", "3"]],
     }
     text = Path("comparison/comparison.md").read_text()
     assert re.search(r"^\| training.lr +\| 0.0005 +\| 0.001 +\|$", text, re.MULTILINE)  # columns: the best run first
     assert text.count("training.") == 1
     assert "seed" not in text
+    assert "resume_from" not in text
+    assert "artifacts_dir" not in text
     assert "run_name" not in text
 
 
 def test_another_metric_ranks_otherwise_and_ties_share_a_rank() -> None:
     runs = [make_run(name, [loss], val_resolution_deg=[2.0]) for name, loss in (("a", 0.5), ("b", 0.1))]
     main([*runs, "--metric", "val_resolution_deg"])
-    assert list(results()) == ["val_resolution_deg", "val_loss"]
-    assert [row[:2] for row in results()["val_resolution_deg"]] == [["1", "a"], ["1", "b"]]
+    assert list(results()) == ["val_resolution_deg [deg]", "val_loss"]
+    assert [row[:2] for row in results()["val_resolution_deg [deg]"]] == [["1", "a"], ["1", "b"]]
 
 
 def test_runs_are_ranked_by_what_chose_their_epochs_where_they_agree() -> None:
     columns = {"val_resolution_deg": [3.0]}
     runs = [make_run(name, [loss], monitor="val_resolution_deg", **columns) for name, loss in (("a", 0.5), ("b", 0.1))]
     main(runs)
-    assert next(iter(results())) == "val_resolution_deg"
+    assert next(iter(results())) == "val_resolution_deg [deg]"
     main([runs[0], make_run("c", [0.2], **columns), "--overwrite"])
     assert next(iter(results())) == "val_loss"
 
@@ -82,15 +85,19 @@ def test_the_pages_have_all_runs_and_units(monkeypatch: pytest.MonkeyPatch) -> N
     drawn: list[Figure] = []
     save = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, *args, **kw: (drawn.append(self), save(self, *args, **kw))[1])
-    columns = {"theta_rms": [1.0, 2.0], "lr": [1e-3, 1e-4]}
+    columns = {"theta_rms": [1.0, 2.0], "val_resolution_deg": [3.0, 2.5], "lr": [1e-3, 1e-4]}
     main([make_run(name, [0.5, 0.4], rate, **columns) for name, rate in (("a", 1e-3), ("b", 1e-4))])
     assert Path("comparison/comparison.pdf").read_bytes().startswith(b"%PDF")
-    text, curves = drawn
-    assert any("training.lr" in label.get_text() for label in text.texts)
-    assert [ax.get_ylabel() for ax in curves.axes] == ["val_loss", "theta_rms [deg]", "learning rate"]
-    assert all(ax.get_xlabel() == "epoch" and len(ax.lines) == 2 for ax in curves.axes)
-    assert [label.get_text() for label in curves.legends[0].get_texts()] == ["a", "b"]
-    assert len({line.get_color() for line in curves.axes[0].lines}) == 2
+    first, second = drawn
+    (table,) = [label for label in first.texts if "training.lr" in label.get_text()]
+    assert "val_resolution_deg [deg]" in table.get_text()
+    curves = [*first.axes, *second.axes]
+    labels = ["val_loss", "val_resolution_deg [deg]", "theta_rms [deg]", "learning rate"]
+    assert [ax.get_ylabel() for ax in curves] == labels
+    assert all(ax.get_xlabel() == "epoch" and len(ax.lines) == 2 for ax in curves)
+    assert [label.get_text() for label in first.legends[0].get_texts()] == ["a", "b"]
+    assert len({line.get_color() for line in first.axes[0].lines}) == 2
+    assert first.axes[0].get_window_extent().y1 < table.get_window_extent().y0
 
 
 def test_what_is_missing_is_told_and_the_rest_is_drawn(caplog: pytest.LogCaptureFixture) -> None:
@@ -104,7 +111,7 @@ def test_what_is_missing_is_told_and_the_rest_is_drawn(caplog: pytest.LogCapture
         "half: unfinished, 1 of 3 epochs",
     ]
     assert [row[:2] for row in results()["val_loss"]] == [["1", "whole"], ["2", "half"]]
-    assert [row[1] for row in results()["theta_rms"]] == ["blind"]
+    assert [row[1] for row in results()["theta_rms [deg]"]] == ["blind"]
 
 
 def test_one_run_alone_without_an_epoch(caplog: pytest.LogCaptureFixture) -> None:
@@ -152,9 +159,9 @@ def test_panels_on_paper() -> None:
     main([make_run("a", [0.5], lr=[1e-3]), "--style", "paper", "--panels"])
     assert {path.name for path in Path("comparison").rglob("*.*")} == {
         "comparison.md", "comparison.pdf",
-        "comparison_2_1.pdf", "comparison_2_1.csv", "comparison_2_2.pdf", "comparison_2_2.csv",
+        "comparison_1_1.pdf", "comparison_1_1.csv", "comparison_1_2.pdf", "comparison_1_2.csv",
     }  # fmt: skip
-    assert Path("comparison/panels/comparison_2_2.csv").read_text().splitlines()[1].startswith("a,0")
+    assert Path("comparison/panels/comparison_1_2.csv").read_text().splitlines()[1].startswith("a,0")
 
 
 def test_settings_of_which_one_run_knows_nothing() -> None:

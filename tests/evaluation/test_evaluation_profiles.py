@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from xecgnn.estimate import quantile
-from xecgnn.evaluation.pages.panels import MIN_EVENTS, bins, profile
+from xecgnn.evaluation.measures import build_methods
+from xecgnn.evaluation.pages.panels import MIN_EVENTS, bins, profile, residual_histogram
 from xecgnn.evaluation.pages.resolution import resolution_pages
 from xecgnn.tasks import TasksConfig, build_tasks
 
@@ -37,6 +41,20 @@ def test_bins_need_events_and_spread():
     parts = bins(np.random.default_rng(2).exponential(size=3000))
     assert min(map(len, parts)) >= MIN_EVENTS
     assert len(np.unique(np.concatenate(parts))) == sum(map(len, parts))
+
+
+def test_a_histogram_counts_what_is_outside_its_window():
+    rng = np.random.default_rng(5)
+    true, residual = np.full((500, 1), 0.05), np.append(rng.normal(0, 1e-3, 480), [-1.0] * 13 + [0.02] * 7)[:, None]
+    ax = Figure().subplots()
+    residual_histogram(ax, ENERGY.axes[0], build_methods(ENERGY, {"network": true + residual}, true), 0)
+    window = ax.get_xlim()
+    inside = np.sum((1e3 * residual >= window[0]) & (1e3 * residual <= window[1]))
+    (label,) = [text.get_text() for text in ax.get_legend().get_texts()]
+    below, above = map(int, re.findall(r"← (\d+), (\d+) →", label)[0])
+    assert (below, above) == (13, 7)
+    assert ax.patches[0].get_data().values.sum() == inside == 500 - below - above
+    assert "[MeV]" in ax.get_legend().get_title().get_text()
 
 
 def test_monochromatic_and_empty_samples_give_pages():

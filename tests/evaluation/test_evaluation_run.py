@@ -233,12 +233,11 @@ def test_what_can_be_drawn_is_drawn(run, tmp_path, quick, caplog):
     ]
     root = str(tmp_path / "validation_results_run.root")
     lines = [record.getMessage() for record in caplog.records if "training report" not in record.getMessage()]
-    assert lines[-8:-2] == [
-        "mean direction: no valid prediction of emiAng in 130 of 130 events",
-        "network: no valid prediction of energyTruth in 130 of 130 events",
-        f"{root} has no valid pred_energyTruth: energy is not drawn",
+    assert lines[-7:-2] == [
+        "mean direction: no valid prediction of emiAng in 130 of 130 events: left out",
+        "network: no valid prediction of energyTruth in 130 of 130 events: left out",
         f"{root} has no timeTruth: timing is not drawn",
-        f"{root} has no valid pred_uvwTruth: uvwFI is not drawn",
+        f"{root} has no pred_uvwTruth: uvwFI is not drawn",
         f"{root} has no event with emiVec and all predictions of it",
     ]
     assert re.fullmatch(r"not drawn: saliency \(.*saliency_run.npz: not a file of saliencies.*\)", lines[-2])

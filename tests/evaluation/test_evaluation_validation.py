@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from xecgnn.data import Events
 from xecgnn.data import write as write_events
 from xecgnn.detector import angles_to_direction
+from xecgnn.estimate import Estimate
 from xecgnn.evaluation.measures import GAUSSIAN_TAIL, measure, measure_pull, pull_axes, pulls
+from xecgnn.evaluation.pages.page import LETTERS
 from xecgnn.evaluation.pages.validation import validation_pages
 from xecgnn.evaluation.sample import load_sample
 from xecgnn.evaluation.validation import measure_sample, validate
@@ -55,6 +58,10 @@ def write(path: Path, columns: Columns) -> Path:
 def pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """One empty page: what the numbers are does not depend on the drawing."""
     monkeypatch.setattr("xecgnn.evaluation.validation.validation_pages", lambda sample: iter([Figure()]))
+
+
+def text_of(figure: Figure) -> str:
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
 
 
 def residual_measures(residuals: np.ndarray) -> dict:
@@ -130,6 +137,76 @@ def test_files_hold_what_was_put_in(tmp_path: Path, pages: None) -> None:
         assert float(re.findall(row, text)[0]) == pytest.approx(entry["value"], rel=0.01)
     with pytest.raises(FileExistsError, match=r"validation.pdf exists; .* --overwrite"):
         validate(tmp_path / "out.root", tmp_path / "folder")
+
+
+def estimates_in(facts: object) -> Iterator[dict]:
+    """All estimates of a validation.json."""
+    if isinstance(facts, dict) and {"value", "low", "high"} <= set(facts):
+        yield facts
+    elif isinstance(facts, dict):
+        for part in facts.values():
+            yield from estimates_in(part)
+
+
+def test_the_first_pages_have_every_number_of_the_json(
+    tmp_path: Path, pages: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **kw: (drawn.append(self), save(self, *args, **kw))[1])
+    columns = columns_of("emiAng energyTruth timeTruth uvwTruth emiVec n_gamma")
+    columns["energyTruth"][:200] = 0.05283
+    columns["pred_energyTruth"][:200] = np.random.default_rng(7).normal(0.05283, 0.001, 200)
+    columns["reco_uvwTruth"] = columns["uvwTruth"] * np.float32(1.01)
+    for number in range(8):  # a table too wide for a page
+        columns[f"a_long_prefix_of_number_{number}_energyTruth"] = columns["energyTruth"] * np.float32(1 + number / 10)
+    entries = ["reco_", *(f"energyTruth=a_long_prefix_of_number_{number}_energyTruth" for number in range(8))]
+    path = write(tmp_path / "out.root", columns)
+    facts = json.loads(validate(path, tmp_path / "folder", reference=entries)[1][1].read_text())
+    text = "\n".join(map(text_of, drawn))
+    found = list(estimates_in(facts["tasks"]))
+    assert len(found) > 100
+    for entry in found:
+        assert str(Estimate(entry["value"], entry["low"], entry["high"], entry["n"])) in text
+    assert max(len(line) for line in text.splitlines()) <= LETTERS
+    assert all(text.get_fontsize() >= 8 for page in drawn for text in page.findobj(Text))
+
+
+def test_shallow_and_deep_events_are_all_events(tmp_path: Path, pages: None) -> None:
+    columns = columns_of("energyTruth uvwTruth")
+    columns["uvwTruth"][:, 2] = np.linspace(0, 10, EVENTS)
+    columns["pred_uvwTruth"] = columns["uvwTruth"] + np.float32(0.1)
+    columns["pred_uvwTruth"][columns["uvwTruth"][:, 2] >= 2] += np.float32(0.1)
+    columns["energyTruth"][:] = 0.05283
+    sample = load_sample(write(tmp_path / "out.root", columns))
+    shallow = int((columns["uvwTruth"][:, 2] < 2).sum())
+    for name in ("energy", "uvwFI"):
+        found = measure_sample(sample, sample.tasks[name])
+        assert list(found.depths) == ["w < 20 mm", "w >= 20 mm"]
+        counts = [next(iter(part["network"].values())).n for part in found.depths.values()]
+        assert counts == [shallow, EVENTS - shallow]
+        assert sum(counts) == found.events
+    widths = [part["network"]["w_resolution_68"].value for part in found.depths.values()]
+    np.testing.assert_allclose(widths, [1, 2], rtol=1e-4)
+    lines = measure_sample(sample, sample.tasks["energy"]).lines
+    assert list(lines) == ["all", "w < 20 mm", "w >= 20 mm"]
+    assert lines["w < 20 mm"]["network"] == {"failed": f"{shallow} events, at least 100 are needed"}
+    assert "network" not in measure_sample(sample, sample.tasks["uvwFI"]).lines
+
+
+def test_limits_in_the_file_are_shown_and_useless_predictions_told_once(
+    tmp_path: Path, pages: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    columns = columns_of("energyTruth")
+    columns["edepTruth"] = columns["energyTruth"] * np.float32(0.9)
+    path = write(tmp_path / "out.root", columns)
+    assert list(load_sample(path).predictions["energy"]) == ["network", "leakage (uses truth)"]
+    columns["edepTruth"][:5] = np.nan
+    columns["pred_energyTruth"][:] = np.nan
+    columns["training_mean_energyTruth"] = np.full(EVENTS, 0.03)
+    text, _ = validate(write(tmp_path / "bad.root", columns), tmp_path / "bad")
+    assert caplog.messages == ["network: no valid prediction of energyTruth in 400 of 400 events: left out"]
+    assert "training mean" not in text
 
 
 def test_two_runs_are_matched_event_by_event(tmp_path: Path, pages: None) -> None:
@@ -210,7 +287,7 @@ def test_useless_columns_are_drawn_as_far_as_they_go(tmp_path: Path, change: Cal
     assert len(texts) >= len(sample.tasks)
     numbers = {name: measure_sample(sample, task) for name, task in sample.tasks.items()}
     if change is broken:
-        assert texts.count("No valid prediction") == 2
+        assert sum("no valid prediction" in text for text in texts) == 2
         assert numbers["energy"].residuals["network"]["energy_width_68"].value == pytest.approx(2.83, rel=1e-3)
         assert numbers["energy"].pulls["network"] == {}
         assert numbers["timing"].events == 0

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from xecgnn.config import FORMAT
 from xecgnn.evaluation.compared import Run
-from xecgnn.evaluation.pages.curves import PLOTS
+from xecgnn.evaluation.pages.curves import PLOTS, training_pictures
 from xecgnn.evaluation.report import report
 from xecgnn.evaluation.runs import RunFolder
 from xecgnn.training.ema import WarmEMA
@@ -54,7 +54,7 @@ generate_report(tracker, config=TRAINING_CONFIG, save_dir="./my_metrics", plot_p
 """
 PICTURES = {
     "loss_linear", "loss_log", "loss_distribution", "learning_rate", "grad_norm", "throughput", "gpu_memory",
-    "ema_divergence", "epoch_timing", "loss_derivative", "training_dashboard",
+    "ema_divergence", "epoch_timing", "loss_derivative", "resolution", "training_dashboard",
 }  # fmt: skip
 
 
@@ -237,6 +237,23 @@ def test_a_picture_says_what_does_not_exist(tmp_path: Path, picture: str, text: 
     assert [label.get_text() for label in ax.texts] == [text]
     assert not ax.lines
     assert not ax.patches
+
+
+def test_resolutions_are_drawn_by_unit_and_what_has_no_value_is_not_on_the_dashboard(tmp_path: Path) -> None:
+    measure = MetricsTracker(tmp_path)
+    run_epochs(measure, range(2), val_u_resolution_68=4.0, val_w_resolution_68=5.0, val_resolution_deg=2.5)
+    run_epochs(measure, range(2, 3), val_u_resolution_68=3.0, val_w_resolution_68=6.0, train_resolution_deg=2.0)
+    pages = {name: next(pages) for name, pages in training_pictures(measure.curves, "run")}
+    plots = pages["resolution.png"].axes
+    assert [ax.get_ylabel()[-5:] for ax in plots] == ["[deg]", " [mm]"]
+    labels = [[text.get_text() for text in ax.get_legend().get_texts()] for ax in plots]
+    assert labels[0] == ["val_resolution_deg: best 2.5 deg", "train_resolution_deg: best 2 deg"]
+    assert labels[1] == ["val_u_resolution_68: best 3 mm", "val_w_resolution_68: best 5 mm"]
+    np.testing.assert_array_equal(plots[1].lines[1].get_xydata(), [[0, 5], [1, 5], [2, 6]])
+    titles = [ax.get_title(loc) for ax in pages["training_dashboard.png"].axes for loc in ("left", "center")]
+    assert titles.count("Resolution") == 2
+    assert not {"GPU memory", "EMA divergence"} & set(titles)
+    assert all(ax.lines or ax.patches for ax in pages["training_dashboard.png"].axes)
 
 
 def test_a_loss_that_is_not_a_number(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,12 +14,27 @@ from matplotlib.ticker import MaxNLocator
 from xecgnn.evaluation.artifacts import artifact, make
 from xecgnn.evaluation.compared import Run
 from xecgnn.evaluation.config import Style
-from xecgnn.evaluation.pages.page import BLUE, DASHES, GREEN, ORANGE, PURPLE, RED, SKY, Content, new_page
+from xecgnn.evaluation.pages.page import (
+    BLUE,
+    DASHES,
+    GREEN,
+    LETTERS,
+    LINES,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    Content,
+    legend,
+    narrow,
+    new_page,
+    write_lines,
+)  # fmt: skip
 from xecgnn.output import check_new
 from xecgnn.provenance import made_by
 from xecgnn.table import Table
 from xecgnn.tasks.ranking import is_ranked
-from xecgnn.tasks.registry import TASKS, named_tasks
+from xecgnn.tasks.registry import metric_units
 from xecgnn.training.metrics.history import CSV, METRICS
 
 __all__ = ["Comparison", "compare_runs", "differing_settings"]
@@ -28,7 +43,9 @@ log = logging.getLogger(__name__)
 
 COLORS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, "#000000")
 ALSO = {"lr": "learning rate", "grad_norm": "gradient norm", "samples_per_sec": "samples / s"}  # drawn, not ranked
-PANELS, LINES, LETTERS, CELL = 6, 54, 150, 40  # panels, lines and letters of a page; letters of a cell
+PANELS, CELL = 6, 40  # panels of a page, half of them on the first; letters of a cell
+# Where files are and who is told of them: what a run reaches does not depend on it.
+PLACES = ("run_name", "checkpoint.resume_from", "checkpoint.artifacts_dir", "logging.")
 NONE = "–"
 LEGEND = """Better is: lower for losses, widths and resolutions, higher for accuracies, closer to zero for biases and
 skewnesses. Epochs count from 0."""
@@ -88,15 +105,20 @@ def _files(found: Comparison) -> Iterator[tuple[str, Content]]:
 
 
 def differing_settings(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """{setting: its value in each run} of those that are not the same in all; the name of the run does not count."""
-    names = dict.fromkeys(name for run in runs for name in run.settings if name != "run_name")
+    """{setting: its value in each run} of those that are not the same in all; PLACES do not count."""
+    names = dict.fromkeys(name for run in runs for name in run.settings if not name.startswith(PLACES))
     values = {name: [run.settings.get(name, NONE) for run in runs] for name in names}
     return {name: row for name, row in values.items() if len(set(row)) > 1}
 
 
 def _order(metric: str) -> tuple[bool, bool, str]:
-    """Losses and resolutions of the validation first, then the training loss, then the moments."""
-    return not metric.startswith("val_"), metric != "loss_mean", metric
+    """Resolutions of the validation first, then losses, then the moments."""
+    return not metric.startswith("val_") and metric != "loss_mean", "loss" in metric, metric
+
+
+def _label(metric: str, units: Mapping[str, str]) -> str:
+    unit = units.get(metric.removeprefix("val_"), "")
+    return ALSO.get(metric, f"{metric} [{unit}]" if unit else metric)
 
 
 def _tell(run: Run, metric: str) -> None:
@@ -111,7 +133,7 @@ def _tell(run: Run, metric: str) -> None:
 
 def _results(runs: Sequence[Run], metrics: Sequence[str]) -> Table:
     """By metric and rank."""
-    table = Table(["metric", "rank", "run", "best", "in epoch", "final", "epochs"])
+    units, table = metric_units(), Table(["metric", "rank", "run", "best", "in epoch", "final", "epochs"])
     for metric in metrics:
         places = sorted(run.place(metric) for run in runs)
         for run in sorted(runs, key=lambda run: run.place(metric)):
@@ -119,7 +141,8 @@ def _results(runs: Sequence[Run], metrics: Sequence[str]) -> Table:
             if best is not None:
                 values = run.history[metric]
                 rank = 1 + places.index(run.place(metric))  # ties share it
-                table.add(metric, rank, run.name, f"{values[best]:.4g}", best, f"{values[max(values)]:.4g}", run.epochs)
+                cells = run.name, f"{values[best]:.4g}", best, f"{values[max(values)]:.4g}", run.epochs
+                table.add(_label(metric, units), rank, *cells)
     return table
 
 
@@ -139,49 +162,42 @@ def _markdown(runs: Sequence[Run], metrics: Sequence[str]) -> str:
 def _pages(runs: Sequence[Run], metrics: Sequence[str]) -> Iterator[Figure]:
     drawn = [name for name in [*metrics, *ALSO] if any(name in run.history for run in runs)]
     footer = f"number of runs: {len(runs)}, ranked by {metrics[0]}"
-    figure = new_page("Comparison of runs", footer)
-    _text(figure, [_results(runs, metrics[:1]), _settings(runs)])
+    figure = new_page(f"Comparison of runs, ranked by {metrics[0]}", footer)
+    first, lines = PANELS // 2, list[str]()
+    physics = [name for name in metrics[1:] if name.startswith("val_") and "loss" not in name]
+    for table in (_results(runs, metrics[:1]), _settings(runs), _results(runs, physics)):
+        short = Table(table.head, [[_short(str(cell)) for cell in row] for row in table.rows])
+        lines += [*narrow(short), ""] if table.rows else []
+    room = LINES // 2 - 1 if drawn else LINES
+    if len(lines) > room:
+        lines = [*lines[: room - 1], f"and {len(lines) - room + 1} more lines in comparison.md"]
+    write_lines(figure, lines)
+    if drawn:
+        _curves(figure, runs, drawn[:first], first)
     yield figure
-    for start in range(0, len(drawn), PANELS):
-        figure = new_page("Curves", footer)
+    for start in range(first, len(drawn), PANELS):
+        figure = new_page("Curves: " + ", ".join(drawn[start : start + PANELS]), footer)
         _curves(figure, runs, drawn[start : start + PANELS])
         yield figure
-
-
-def _text(figure: Figure, tables: Sequence[Table]) -> None:
-    """Tables under each other, in letters as small as their width needs."""
-    blocks = []
-    for table in tables:
-        head, *rows = [[_short(str(cell)) for cell in row] for row in [table.head, *table.rows]]
-        blocks.append(Table(head, list(rows)).text() if rows else f"no {head[0]} to compare")
-    lines = "\n\n".join(blocks).splitlines()
-    if len(lines) > LINES:
-        lines = [*lines[: LINES - 1], f"and {len(lines) - LINES + 1} more lines in comparison.md"]
-    size = min(9.0, 9.0 * LETTERS / max(map(len, lines)))
-    figure.text(0.02, 0.93, "\n".join(lines), family="monospace", fontsize=size, va="top")
 
 
 def _short(cell: str) -> str:
     return cell if len(cell) <= CELL else f"...{cell[3 - CELL :]}"
 
 
-def _curves(figure: Figure, runs: Sequence[Run], metrics: Sequence[str]) -> None:
-    """A panel per metric with all runs; a run keeps its colour on all pages."""
-    units = {name: unit for task in named_tasks(TASKS).values() for name, unit in task.metric_units().items()}
-    runs = [run for run in runs if run.history]
-    grid = figure.subplots(2, PANELS // 2)
-    for ax in grid.flat[len(metrics) :]:
-        ax.remove()
-    for ax, metric in zip(grid.flat, metrics, strict=False):
+def _curves(figure: Figure, runs: Sequence[Run], metrics: Sequence[str], free: int = 0) -> None:
+    """A panel per metric with all runs, after some free places; a run keeps its colour on all pages."""
+    units, runs = metric_units(), [run for run in runs if run.history]
+    cells = figure.add_gridspec(2, PANELS // 2)
+    for place, metric in enumerate(metrics, start=free):
+        ax = figure.add_subplot(cells[divmod(place, PANELS // 2)])
         for number, run in enumerate(runs):
             epochs = sorted(run.history.get(metric, {}))
-            look = {"color": COLORS[number % len(COLORS)], "ls": DASHES[number // len(COLORS) % len(DASHES)]}
-            marker = {"marker": "o", "ms": 3} if len(epochs) <= 30 else {}
-            ax.plot(epochs, [run.history[metric][epoch] for epoch in epochs], **look, **marker, label=run.name)
-        unit = units.get(metric.removeprefix("val_"), "")
-        ax.set(xlabel="epoch", ylabel=ALSO.get(metric, f"{metric} [{unit}]" if unit else metric))
+            color, dash = COLORS[number % len(COLORS)], DASHES[number // len(COLORS) % len(DASHES)]
+            values = [run.history[metric][epoch] for epoch in epochs]
+            ax.plot(epochs, values, color=color, ls=dash, marker="o" * (len(epochs) <= 30), ms=3, label=run.name)
+        ax.set(xlabel="epoch", ylabel=_label(metric, units))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.grid(color="0.9")
-    handles, labels = grid.flat[0].get_legend_handles_labels()
-    columns = max(1, min(len(runs), LETTERS // (8 + max(map(len, labels)))))
-    figure.legend(handles, labels, loc="outside upper right", ncols=columns, fontsize=8)
+    longest = max(len(run.name) for run in runs)
+    legend(figure, max(1, min(len(runs), LETTERS // (8 + longest))))

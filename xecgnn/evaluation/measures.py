@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from xecgnn.estimate import QUANTILE, TAIL, Estimate, fraction, mean, quantile, rms, skewness, tail
-from xecgnn.tasks.axes import Axis
+from xecgnn.evaluation.limits import uses_truth
+from xecgnn.tasks.axes import AXES, Axis
 from xecgnn.tasks.task import Task
 
-__all__ = ["Estimates", "Method", "build_methods", "logged_metrics", "measure", "measure_pull", "pull_axes", "pulls",
-           "usable_events"]  # fmt: skip
+__all__ = ["Estimates", "Method", "build_methods", "depths", "logged_metrics", "measure", "measure_pull", "paired",
+           "pull_axes", "pulls", "usable_events"]  # fmt: skip
 
 Array = NDArray[np.float64]
 Estimates = dict[str, Estimate]
 GAUSSIAN_WIDTH = float(norm.ppf((1 + QUANTILE) / 2))  # 68 % quantile of |x| for a normal x, 0.994
 GAUSSIAN_TAIL = 200 * float(norm.sf(TAIL * GAUSSIAN_WIDTH))  # %, 0.285
+DEPTH = 20.0  # mm behind the inner face: near to it single sensors see the shower
 
 
 class Method(NamedTuple):
@@ -61,6 +63,23 @@ def measure(task: Task, predictions: Mapping[str, np.ndarray], target: np.ndarra
     if not task.axes:
         return {title: {"accuracy": fraction(p.argmax(1) == target.ravel())} for title, p in predictions.items()}
     return {method.title: _measure_residuals(task, method) for method in build_methods(task, predictions, target)}
+
+
+def paired(task: Task, predictions: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Title, first and further values (n, width) where both are finite; neither baselines nor limits."""
+    for title, values in predictions.items():
+        first = next(iter(predictions.values()))
+        both = np.isfinite(first).all(1) & np.isfinite(values).all(1)
+        if values is not first and title not in task.baselines and not uses_truth(title) and both.any():
+            yield title, first[both], values[both]
+
+
+def depths(truth: Mapping[str, np.ndarray]) -> dict[str, NDArray[np.bool_]]:
+    """Events (E,) whose first interaction is above, and below, w = DEPTH; nothing where it is not known."""
+    axis = AXES["uvwTruth"][2]
+    shown = truth["uvwTruth"][:, 2] * axis.scale if "uvwTruth" in truth else np.empty(0)
+    limit = f"{DEPTH:g} {axis.unit}"
+    return {f"{axis.name} < {limit}": shown < DEPTH, f"{axis.name} >= {limit}": shown >= DEPTH} if len(shown) else {}
 
 
 def logged_metrics(task: Task, found: Estimates) -> dict[str, float]:

@@ -58,7 +58,8 @@ class PredictedSample:
             values = np.where(known, np.arange(task.num_outputs) == values, np.nan)
         invalid = int((~np.isfinite(values).all(1)).sum())
         if invalid:
-            log.warning("%s: no valid prediction of %s in %d of %d events", title, task.branch, invalid, len(values))
+            where = f"{invalid} of {len(values)} events" + (": left out" if invalid == len(values) else "")
+            log.warning("%s: no valid prediction of %s in %s", title, task.branch, where)
         self.facts["invalid"].setdefault(task.name, {})[title] = invalid
         if invalid < len(values):
             self.predictions[task.name][title] = values
@@ -69,7 +70,7 @@ class PredictedSample:
 def load_sample(
     path: Path, compare: Path | None = None, reference: Sequence[str] = (), tree: str = TREE
 ) -> PredictedSample:
-    """Read files that `xecgnn-infer` or a training wrote, with the baselines that are in the first.
+    """Read files that `xecgnn-infer` or a training wrote, with the baselines and limits that are in the first.
 
     Args:
         path: the file.
@@ -108,9 +109,12 @@ def load_sample(
                 log.warning("%s has no pred_%s: not compared", title, task.branch)
         if task.branch in references:
             sample.add(references[task.branch], task, events[references[task.branch]])
-        for title in task.baselines:
-            if (branch := baseline_branch(title, task)) in events:
-                sample.add(title, task, events[branch])
+        if sample.predictions[task.name]:  # else there is nothing for these to stand beside
+            for title in task.baselines:
+                if (branch := baseline_branch(title, task)) in events:
+                    sample.add(title, task, events[branch])
+            for title, values in limit_predictions(task, events):
+                sample.add(title, task, values)
     return sample
 
 
@@ -118,19 +122,17 @@ def read_predictions(path: Path) -> PredictedSample:
     """The network's predictions at the end of a training, baselines and limits, as far as the file has them."""
     if not path.is_file():
         raise FileNotFoundError(f"no {path}: the training has not come to its end, there are no predictions to draw")
-    sample = load_sample(path)
-    for task in sample.tasks.values():
-        for title, values in limit_predictions(task, sample.events):
-            sample.add(title, task, values)
-    return sample
+    return load_sample(path)
 
 
 def drawable_tasks(sample: PredictedSample, tasks: Mapping[str, Task]) -> Iterator[tuple[str, Task]]:
-    """Tasks with predictions and truth; a line in the log for each of the others."""
+    """Tasks with predictions and truth; there is a line in the log for each of the others."""
     path = sample.facts["input"]
     for name, task in tasks.items():
-        if NETWORK not in sample.predictions.get(name, {}):
-            log.warning("%s has no valid pred_%s: %s is not drawn", path, task.branch, name)
+        if name not in sample.tasks:
+            log.warning("%s has no %s: %s is not drawn", path, prediction_of(task.branch), name)
+        elif NETWORK not in sample.predictions[name]:
+            continue  # the log has it
         elif task.branch not in sample.truth:
             log.warning("%s has no %s: %s is not drawn", path, task.branch, name)
         else:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from xecgnn.estimate import TAIL, Estimate, mean, rms
 from xecgnn.evaluation.artifacts import artifact, make
@@ -17,14 +18,18 @@ from xecgnn.evaluation.config import Style
 from xecgnn.evaluation.measures import (
     GAUSSIAN_TAIL,
     Estimates,
+    depths,
     measure,
     measure_pull,
+    paired,
     pull_axes,
     pulls,
     usable_events,
 )
-from xecgnn.evaluation.pages.page import Content
+from xecgnn.evaluation.pages.page import Content, text_pages
+from xecgnn.evaluation.pages.signal import depth_pages
 from xecgnn.evaluation.pages.validation import validation_pages
+from xecgnn.evaluation.peak import NEAR, fit_peak, line_residuals
 from xecgnn.evaluation.sample import PredictedSample, load_sample
 from xecgnn.names import MODEL_HASH, TREE
 from xecgnn.output import check_new
@@ -34,15 +39,24 @@ from xecgnn.tasks.task import Task
 
 __all__ = ["TaskMeasures", "Validation", "measure_sample", "validate"]
 
+SHAPES = ("_rms", "_skew", "_tail")  # not told for each depth
+NO = "–"  # no number
+
 
 class TaskMeasures(NamedTuple):
-    """The numbers of one task, {title: {key: estimate}} each; `events` entered `residuals`."""
+    """The numbers of one task, {title: {key: estimate}} each; `events` entered `residuals`.
+
+    `depths` has some of these for the events above and below w = 20 mm, `lines` core and tail of the signal's line for
+    all and for these events, {part: {title: ...}}; {"failed": why} where there is no fit.
+    """
 
     events: int
     values: Mapping[str, Estimates]
     residuals: Mapping[str, Estimates]
     differences: Mapping[str, Estimates]  # of further predictions to the first, without truth
     pulls: Mapping[str, Mapping[str, Estimates]]  # {title: {quantity: ...}}
+    depths: Mapping[str, Mapping[str, Estimates]]
+    lines: Mapping[str, Mapping[str, Mapping[str, Estimate | str]]]
 
 
 class Validation:
@@ -50,7 +64,8 @@ class Validation:
 
     Attributes:
         measures: {task: its numbers}.
-        text: the tables as Markdown.
+        sections: paragraphs and tables.
+        text: these as Markdown.
     """
 
     def __init__(self, sample: PredictedSample) -> None:
@@ -62,8 +77,13 @@ class Validation:
         return {name: measure_sample(self.sample, task) for name, task in self.sample.tasks.items()}
 
     @cached_property
+    def sections(self) -> list[str | Table]:
+        return list(_sections(self.sample, self.measures))
+
+    @cached_property
     def text(self) -> str:
-        return "\n".join(_markdown(self.sample, self.measures)) + "\n"
+        texts = (part.markdown() if isinstance(part, Table) else part for part in self.sections)
+        return "\n\n".join(texts) + "\n"
 
 
 def validate(
@@ -93,79 +113,122 @@ def validate(
 
 @artifact("validation", "measures")
 def _files(found: Validation) -> Iterator[tuple[str, Content]]:
-    yield "validation.pdf", validation_pages(found.sample)
+    yield "validation.pdf", _pages(found)
     yield "validation.json", _json(found.sample, found.measures)
     yield "validation.md", found.text
+
+
+def _pages(found: Validation) -> Iterator[Figure]:
+    """The tables, and what is drawn."""
+    blocks = (part if isinstance(part, Table) else part.strip("#* ") for part in found.sections)
+    yield from text_pages("Numbers", found.sample.facts["input"], blocks)
+    parts = {name: {"all": m.residuals, **m.depths} for name, m in found.measures.items() if m.depths}
+    yield from depth_pages(found.sample.tasks, parts, found.sample.facts["input"])
+    yield from validation_pages(found.sample)
 
 
 def measure_sample(sample: PredictedSample, task: Task) -> TaskMeasures:
     """All numbers of a task. Residuals are those of the events for which truth and every prediction are known."""
     predictions, truth = sample.predictions[task.name], sample.truth.get(task.branch)
-    first = next(iter(predictions.values()), np.empty(0))
     values: dict[str, Estimates] = {}
-    differences: dict[str, Estimates] = {}
     for title, predicted in predictions.items() if task.axes else ():
-        finite = np.isfinite(predicted).all(1)
-        values[title] = {}
-        for axis, shown in zip(task.axes, task.shown(torch.tensor(predicted[finite])).numpy().T, strict=True):
-            values[title] |= {f"{axis.name}_mean": mean(shown, axis.unit), f"{axis.name}_std": rms(shown, axis.unit)}
-        both = finite & np.isfinite(first).all(1)
-        if predicted is not first and both.any():
-            differences |= measure(task, {title: predicted[both]}, first[both])
+        shown, values[title] = task.shown(torch.tensor(predicted[np.isfinite(predicted).all(1)])).numpy(), {}
+        for axis, column in zip(task.axes, shown.T, strict=True):
+            values[title] |= {f"{axis.name}_mean": mean(column, axis.unit), f"{axis.name}_std": rms(column, axis.unit)}
+    differences: dict[str, Estimates] = {}
+    for title, first, other in paired(task, predictions) if task.axes else ():
+        differences |= measure(task, {title: other}, first)
     if truth is None or not predictions or not (known := usable_events(task, predictions, truth)).any():
-        return TaskMeasures(0, values, {}, differences, {})
+        return TaskMeasures(0, values, {}, differences, {}, {}, {})
     pulled = {}
     for title, sigma in sample.sigmas[task.name].items():
         columns = zip(pull_axes(task), pulls(task, predictions[title], sigma, truth)[0].T, strict=True)
         pulled[title] = {axis.name: measure_pull(column) for axis, column in columns if len(column)}
     errors = measure(task, {title: found[known] for title, found in predictions.items()}, truth[known])
-    return TaskMeasures(int(known.sum()), values, errors, differences, pulled)
+    by_depth: dict[str, dict[str, Estimates]] = {}
+    lines: dict[str, dict[str, Mapping[str, Estimate | str]]] = {}
+    for part, rows in {"all": known, **depths(sample.truth)}.items():
+        chosen, target = {title: p[known & rows] for title, p in predictions.items()}, truth[known & rows]
+        for title, residuals in line_residuals(task, chosen, target).items():
+            fit = fit_peak(residuals, task.axes[0].unit)
+            numbers = {"failed": fit} if isinstance(fit, str) else fit.numbers(task.axes[0].name, task.line or 0)
+            lines.setdefault(part, {})[title] = numbers
+        if part != "all" and len(target):
+            for title, found in measure(task, chosen, target).items():
+                told = {key: estimate for key, estimate in found.items() if not key.endswith(SHAPES)}
+                by_depth.setdefault(part, {})[title] = told
+    return TaskMeasures(int(known.sum()), values, errors, differences, pulled, by_depth, lines)
 
 
-def _markdown(sample: PredictedSample, measured: Mapping[str, TaskMeasures]) -> Iterator[str]:
-    """The tables."""
+def _sections(sample: PredictedSample, measured: Mapping[str, TaskMeasures]) -> Iterator[str | Table]:
+    """Paragraphs and tables."""
     facts = sample.facts
     both = "compared_with" in facts
     yield f"# {facts['input']}" + (f" and {facts['compared_with']}" if both else "")
-    yield f"\n{facts['events']} events" + (f" in both files, of {facts['events_in_input']}" if both else "")
+    yield f"{facts['events']} events" + (f" in both files, of {facts['events_in_input']}" if both else "")
     for file, number in facts["duplicates"].items():
         if number:
-            yield f"\n**{number} events (run, event) are in {file} more than once.**"
+            yield f"**{number} events (run, event) are in {file} more than once.**"
     yield (
-        f"\n± is half of a 68 % interval. Tail: share of residuals beyond {TAIL:g} times their 68 % width, "
+        f"± is half of a 68 % interval. Tail: share of residuals beyond {TAIL:g} times their 68 % width, "
         f"{GAUSSIAN_TAIL:.3f} % for a Gaussian. The error of a difference is that of a comparison event by event."
     )
     for name, numbers in measured.items():
-        yield f"\n## {name}" + ("" if numbers.residuals else " (no event with truth)")
+        yield f"## {name}" + ("" if numbers.residuals else " (no event with truth)")
         for title, invalid in facts["invalid"].get(name, {}).items():
             if invalid:
-                yield f"\n{title}: no valid prediction in {invalid} events."
+                yield f"{title}: no valid prediction in {invalid} events."
         if numbers.residuals:
-            yield _table(f"predicted - true, {numbers.events} events", numbers.residuals, compare=True)
+            yield _table(f"predicted - true, {numbers.events} events", numbers.residuals, numbers.differences)
+        if numbers.depths:
+            yield _table("depth of the first interaction", _joined(numbers.depths))
+        if numbers.lines:
+            line = sample.tasks[name].line
+            yield f"Events within {NEAR:g} MeV of {line} MeV: Gaussian core and exponential tail of predicted - true."
+            yield _table("line of the signal", _joined(numbers.lines))
         if numbers.pulls:
             head = ["pull", "method", "mean (0)", "width (1)", "within 1 sigma (68.3 %)", "within 2 sigma (95.4 %)"]
             table = Table(head)
             for title, columns in numbers.pulls.items():
                 for key, found in columns.items():
                     table.add(key, title, *found.values())
-            yield "\n" + table.markdown()
+            yield table
         if numbers.differences:
             yield _table(f"difference to {next(iter(numbers.values))}", numbers.differences)
         if numbers.values:
             yield _table("predictions", numbers.values)
     facts_of_it = {"model_hash": facts[MODEL_HASH] or "unknown", "input_sha256": facts["input_sha256"]}
-    yield "\n## Made by\n\n" + Table(["", "value"], list((facts_of_it | facts["made_by"]).items())).markdown()
+    yield "## Made by"
+    yield Table(["", "value"], list((facts_of_it | facts["made_by"]).items()))
 
 
-def _table(head: str, columns: Mapping[str, Estimates], compare: bool = False) -> str:
-    """A row per quantity, a column per method; with `compare` also the difference of each to the first."""
-    first, *others = columns
-    table = Table([head, *columns, *(f"{title} - {first}" for title in others if compare)])
-    for key, entry in columns[first].items():
-        cells = [estimates[key] for estimates in columns.values()]
-        cells += [columns[title][key].minus(entry) for title in others if compare]
-        table.add(f"{key} [{entry.unit}]" if entry.unit else key, *cells)
-    return "\n" + table.markdown()
+Cells = Mapping[str, Mapping[str, Estimate | str]]
+
+
+def _joined(parts: Mapping[str, Cells]) -> Cells:
+    """{title: {key and part: estimate}} of all parts, after their numbers of events."""
+    joined: dict[str, dict[str, Estimate | str]] = {}
+    cells: dict[tuple[str, str], dict[str, Estimate | str]] = {}
+    for part, columns in parts.items():
+        for title, found in columns.items():
+            counts = [str(cell.n) for cell in found.values() if isinstance(cell, Estimate)]
+            cells[part, title] = {"events": (counts or [NO])[0], **found}
+    for key in dict.fromkeys(key for found in cells.values() for key in found):
+        for (part, title), found in cells.items():
+            joined.setdefault(title, {})[f"{key}, {part}"] = found.get(key, NO)
+    return joined
+
+
+def _table(head: str, columns: Cells, others: Iterable[str] = ()) -> Table:
+    """A row per quantity, a column per method; of `others` also the difference to the first."""
+    first = next(iter(columns))
+    table = Table([head, *columns, *(f"{title} - {first}" for title in others)])
+    units = {key: cell.unit if isinstance(cell, Estimate) else "" for f in columns.values() for key, cell in f.items()}
+    for key, unit in units.items():
+        cells = [found.get(key, NO) for found in columns.values()]
+        cells += [columns[title][key].minus(columns[first][key]) for title in others]  # type: ignore[union-attr, arg-type]
+        table.add(f"{key} [{unit}]" if unit else key, *cells)
+    return table
 
 
 def _json(sample: PredictedSample, measured: Mapping[str, TaskMeasures]) -> str:

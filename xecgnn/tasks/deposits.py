@@ -28,6 +28,7 @@ class DepositedEnergy(Energy):
     branch = TARGETS["edep"]
     axes = AXES["edepTruth"]
     resolutions: ClassVar = {"edep_resolution_68": "%"}
+    line = None  # some of it leaks out
     limits: ClassVar = {"light": ("normal", "edepTruth", "limit_edepTruth")}
 
     def valid(self, target: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from xecgnn.tasks.task import Task
 
-__all__ = ["TASKS", "build_tasks", "named_tasks"]
+__all__ = ["TASKS", "build_tasks", "metric_units", "named_tasks"]
 
 
 class Tasks(Registry["type[Task]"]):
@@ -91,3 +91,8 @@ def named_tasks(names: Container[str]) -> dict[str, Task]:
     """Tasks with their default settings, by name: what their columns, quantities and metrics are."""
     built = build_tasks(TasksConfig.model_validate({name: {"enabled": name in names} for name in TASKS}))
     return cast("dict[str, Task]", dict(built.items()))
+
+
+def metric_units() -> dict[str, str]:
+    """Unit of each metric of all tasks, by the name without `val_`; "" of what has none."""
+    return {name: unit for task in named_tasks(TASKS).values() for name, unit in task.metric_units().items()}

@@ -154,6 +154,7 @@ class Energy(RegressionTask):
     width = 1
     axes = AXES["energyTruth"]
     resolutions: ClassVar = {"energy_resolution_68": "%"}
+    line: ClassVar[float | None] = 52.83  # half of the muon's mass
     baselines: ClassVar = {"training mean": ("linear",), "face sums": ("linear", "faces", "root_faces")}
     limits: ClassVar = {
         "light": ("normal", "energyTruth", "limit_edepTruth"),

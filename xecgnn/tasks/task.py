@@ -37,6 +37,7 @@ class Task(nn.Module):
         resolutions: key -> shown unit of each column of `errors`.
         baselines: title -> (kind, arguments...), resolved by `xecgnn.evaluation.baselines`.
         limits: title -> (kind, columns...), what knows the truth, resolved by `xecgnn.evaluation.limits`.
+        line: where the signal has a line, in the unit of the one axis.
     """
 
     name: ClassVar[str]
@@ -48,6 +49,7 @@ class Task(nn.Module):
     resolutions: ClassVar[dict[str, str]] = {}
     baselines: ClassVar[dict[str, tuple[str, ...]]] = {}
     limits: ClassVar[dict[str, tuple[str, ...]]] = {}
+    line: ClassVar[float | None] = None
 
     def __init__(self, config: TaskConfig) -> None:
         super().__init__()

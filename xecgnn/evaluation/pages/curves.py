@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -12,13 +13,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from xecgnn.evaluation.pages.page import GREEN, ORANGE, PURPLE, RED, SKY
+from xecgnn.evaluation.pages.page import DASHES, GREEN, ORANGE, PAGE, PURPLE, RED, SKY, SMALL, logarithmic
+from xecgnn.tasks.ranking import SIGNED, penalty
+from xecgnn.tasks.registry import metric_units
 from xecgnn.training.metrics.history import History
 
-__all__ = ["CAPTIONS", "PLOTS", "Plot", "training_pictures"]
+__all__ = ["CAPTIONS", "PLOTS", "Plot", "resolution_plots", "training_pictures"]
 
 FEW = 40  # epochs that are drawn one by one
 DASHBOARD = "training_dashboard"
+ON_DASHBOARD = 9  # plots, the first with values
 
 
 class Plot(NamedTuple):
@@ -47,19 +51,23 @@ class Plot(NamedTuple):
     best: bool = False
     missing: str = "no finite value was recorded"
 
+    def shown(self, table: pd.DataFrame) -> list[str]:
+        """The columns with values to draw."""
+        lowest = 0 if self.log else -np.inf
+        return [name for name in self.columns if name in table and (table[name] > lowest).any()]
+
     def draw(self, ax: Axes, history: History) -> None:
         """Into one panel."""
         table = _table(history)
         few, ink = len(table) <= FEW, matplotlib.rcParams["text.color"]
         ax.set(title=self.title, xlabel="epoch", xlim=(table.index[0] - 0.7, table.index[-1] + 0.7))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        shown = [name for name in self.columns if (table[name] > (0 if self.log else -np.inf)).any()]
+        shown = self.shown(table)
         if not shown:
             ax.text(0.5, 0.5, self.missing, transform=ax.transAxes, ha="center", va="center", wrap=True)
             ax.set(xticks=[], yticks=[], xlabel="")
             return
-        for name, style in zip(self.columns, ("-", "--", ":"), strict=False):
-            label, color = self.columns[name]
+        for (name, (label, color)), style in zip(self.columns.items(), cycle(DASHES), strict=False):
             if name in shown and self.bars:
                 ax.bar(table.index, table[name], 0.8 if few else 1.0, color=color, ec=color, lw=0.3, label=label)
             elif name in shown:
@@ -78,32 +86,51 @@ class Plot(NamedTuple):
             ax.plot(epoch, value, **star, label=f"best: {value:.4g} in epoch {epoch}")
         hidden = self.log and (table[[*self.columns]] <= 0).any(axis=None)
         ax.set_ylabel((self.label or shown[0]) + (" (zero and below are not shown)" if hidden else ""))
-        ax.set_yscale("log" if self.log else "linear")
-        if ax.get_legend_handles_labels()[0]:
-            ax.legend(fontsize=8)
+        if self.log:
+            logarithmic(ax)
+        if entries := len(ax.get_legend_handles_labels()[0]):
+            ax.legend()
+            if not self.log and not self.bars:  # room for it
+                low, high = ax.get_ylim()
+                ax.set_ylim(low, high + 0.1 * entries * (high - low))
 
 
 def training_pictures(history: History, run_name: str) -> Iterator[tuple[str, Iterator[Figure]]]:
     """All pictures, by the names of their files."""
-    yield from ((f"{plot.name}.png", _single(plot, history)) for plot in PLOTS)
-    yield f"{DASHBOARD}.png", _dashboard(history, run_name)
+    resolutions = resolution_plots(history)
+    yield f"{RESOLUTION.name}.png", _picture(resolutions or [RESOLUTION], history)
+    yield from ((f"{plot.name}.png", _picture([plot], history)) for plot in PLOTS)
+    table = _table(history)
+    shown = [plot for plot in [*resolutions, *PLOTS] if plot.shown(table)]
+    yield f"{DASHBOARD}.png", _picture(shown[:ON_DASHBOARD], history, f"Training: {run_name}")
 
 
-def _single(plot: Plot, history: History) -> Iterator[Figure]:
-    figure = Figure(figsize=(8, 4.8))  # margins of its own: a layout engine takes twice the time
-    figure.subplots_adjust(left=0.15, right=0.98, bottom=0.11, top=0.93)
-    plot.draw(figure.subplots(), history)
-    yield figure
+def resolution_plots(history: History) -> list[Plot]:
+    """What was measured of the tasks in each epoch, a plot for each unit: resolutions and accuracies."""
+    found: dict[str, dict[str, tuple[str, str]]] = {}
+    for key, unit in metric_units().items():
+        for prefix in ("val_", "train_"):  # ours records the first
+            if not key.endswith((*SIGNED, "_rms")) and (values := history.get(prefix + key)):
+                columns, best = found.setdefault(unit, {}), min(values, key=lambda epoch: penalty(key, values[epoch]))
+                label = f"{prefix}{key}: best {values[best]:.4g} {unit}".rstrip()
+                columns[prefix + key] = label, (SKY, ORANGE, GREEN, PURPLE, RED)[len(columns) % 5]
+    labels = {unit: f"68 % quantile of the error [{unit}]" if unit else "accuracy" for unit in found}
+    return [RESOLUTION._replace(label=labels[unit], columns=columns) for unit, columns in found.items()]
 
 
-def _dashboard(history: History, run_name: str) -> Iterator[Figure]:
-    figure = Figure(figsize=(17, 11))
-    figure.subplots_adjust(left=0.07, right=0.99, bottom=0.05, top=0.93, wspace=0.24, hspace=0.26)
-    figure.suptitle(f"Training: {run_name}", fontsize=14, x=0.01, ha="left")
-    shown = [plot for plot in PLOTS if plot.name != "loss_distribution"]
-    for ax, plot in zip(figure.subplots(3, 3).flat, shown, strict=True):
-        plot.draw(ax, history)
-    yield figure
+def _picture(plots: Sequence[Plot], history: History, title: str = "") -> Iterator[Figure]:
+    """One plot, or several on a page of letters as small as they may be."""
+    columns = 2 if len(plots) == 4 else min(3, len(plots))
+    small: dict[Any, Any] = {"font.size": SMALL} if len(plots) > 1 else {}
+    with matplotlib.rc_context(small):  # until it is saved
+        figure = Figure(figsize=PAGE if small else (8, 4.8))  # margins of its own: a layout engine takes twice the time
+        figure.subplots_adjust(left=0.15, right=0.98, bottom=0.11, top=0.93)
+        if small:
+            figure.subplots_adjust(left=0.07, right=0.99, bottom=0.06, top=0.91, wspace=0.28, hspace=0.36)
+        figure.suptitle(title, fontsize=12, x=0.01, ha="left")
+        for place, plot in enumerate(plots, start=1):
+            plot.draw(figure.add_subplot(-(-len(plots) // columns), columns, place), history)
+        yield figure
 
 
 def _table(history: History) -> pd.DataFrame:
@@ -123,19 +150,14 @@ def _table(history: History) -> pd.DataFrame:
 LOSSES = {"loss_mean": ("training, mean", SKY), "val_loss": ("validation", ORANGE)}
 RANGE = ("loss_min", "loss_max", "training, all batches")
 MEMORY = {f"gpu_{n}_mb": (n, color) for n, color in {"peak": RED, "reserved": ORANGE, "allocated": SKY}.items()}
-PLOTS = (
+RESOLUTION = Plot(
+    "resolution", "Resolution", "68 % quantiles of the errors after each epoch, with the best; accuracies", "", {},
+    missing="no resolution was recorded",
+)  # fmt: skip
+PLOTS = (  # the more telling the earlier
     Plot(
         "loss_linear", "Loss", "Mean over the batches of each epoch, range over batches, best epoch", "loss", LOSSES,
         band=RANGE, best=True,
-    ),
-    Plot(
-        "loss_log", "Loss, logarithmic", "The same on a logarithmic axis", "loss", LOSSES, band=RANGE, best=True,
-        log=True, missing="no loss above zero: there is no logarithm",
-    ),
-    Plot(
-        "loss_distribution", "Loss distribution", "Mean and median over batches, one standard deviation",
-        "loss of a batch", {"loss_mean": ("mean", SKY), "loss_median": ("median", ORANGE)},
-        band=("low", "high", "mean ± 1 σ over batches"),
     ),
     Plot(
         "learning_rate", "Learning rate", "Learning rate of the last step of each epoch", "learning rate, last step",
@@ -156,21 +178,30 @@ PLOTS = (
         MEMORY, missing="no GPU was used",
     ),
     Plot(
+        "epoch_timing", "Epoch timing", "Wall-clock time of each epoch with validation", "time of the epoch [s]",
+        {"epoch_time_sec": ("", SKY)}, bars=True,
+    ),
+    Plot(
         "ema_divergence", "EMA divergence", "Distance of the trained weights from their average",
         "L2 distance of weights and average", {"ema_delta_norm": ("", PURPLE)}, missing="no averaged weights",
     ),
     Plot(
-        "epoch_timing", "Epoch timing", "Wall-clock time of each epoch with validation", "time of the epoch [s]",
-        {"epoch_time_sec": ("", SKY)}, bars=True,
+        "loss_log", "Loss, logarithmic", "The same on a logarithmic axis", "loss", LOSSES, band=RANGE, best=True,
+        log=True, missing="no loss above zero: there is no logarithm",
     ),
     Plot(
         "loss_derivative", "Loss derivative", "Change of the mean loss from epoch to epoch",
         "change of the mean loss", {"better": ("better", GREEN), "worse": ("worse", RED)}, bars=True,
         missing="needs the loss of two epochs",
     ),
+    Plot(
+        "loss_distribution", "Loss distribution", "Mean and median over batches, one standard deviation",
+        "loss of a batch", {"loss_mean": ("mean", SKY), "loss_median": ("median", ORANGE)},
+        band=("low", "high", "mean ± 1 σ over batches"),
+    ),
 )  # fmt: skip
-CAPTIONS = {plot.name: (plot.title, plot.caption) for plot in PLOTS}
+CAPTIONS = {plot.name: (plot.title, plot.caption) for plot in (RESOLUTION, *PLOTS)}
 CAPTIONS[DASHBOARD] = (
     "Training dashboard",
-    "Loss, learning rate, gradients, speed, memory, averages and timing at a glance",
+    "Resolution, loss, learning rate, gradients, speed, and more at a glance",
 )

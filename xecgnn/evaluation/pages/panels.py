@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from xecgnn.estimate import QUANTILE, Estimate, quantile, tail
 from xecgnn.evaluation.measures import Method
-from xecgnn.evaluation.pages.page import DASHES, GREY, RED, looks
+from xecgnn.evaluation.pages.page import DASHES, GREY, RED, above, looks
 from xecgnn.table import number
 from xecgnn.tasks.axes import Axis
 
@@ -84,22 +84,24 @@ def residual_histogram(ax: Axes, axis: Axis, methods: Sequence[Method], column: 
     found = [(m.title, m.residuals[:, column]) for m in methods]
     widths = [quantile(np.abs(r)).value for _, r in found]
     labels = [
-        f"{title}: 68 % {number(width)}, bias {number(r.mean())}, tail {tail(r).value:.2g} %"
+        f"{title}: {number(width)}, {number(r.mean())}, {tail(r).value:.2g}"
         for (title, r), width in zip(found, widths, strict=True)
     ]
     window = 4 * widths[0] or 1.0
-    steps(ax, [r for _, r in found], (-window, window), labels, _colors(methods))
+    head = f"68 %, bias [{axis.unit}], tail [%]"
+    steps(ax, [r for _, r in found], (-window, window), labels, _colors(methods), head)
     ax.axvline(0, color=GREY, lw=0.8, ls=":")
     ax.set_xlabel(f"{axis.symbol} predicted - true [{axis.unit}]")
 
 
-def error_panels(top: Axes, bottom: Axes, label: str, methods: Sequence[Method]) -> None:
+def error_panels(top: Axes, bottom: Axes, joint: Axis, methods: Sequence[Method]) -> None:
     """Joint errors: histogram, and below it the share of events with a smaller error."""
+    label = f"{joint.name.replace('_', ' ')} {joint.label}"
     errors = [method.errors[:, 0] for method in methods]
     quantiles = [quantile(values).value for values in errors]
     window = (0.0, 1.5 * max(quantiles) or 1.0)
-    labels = [f"{m.title}: 68 % {number(value)}" for m, value in zip(methods, quantiles, strict=True)]
-    steps(top, errors, window, labels, _colors(methods))
+    labels = [f"{m.title}: {number(value)}" for m, value in zip(methods, quantiles, strict=True)]
+    steps(top, errors, window, labels, _colors(methods), f"68 % [{joint.unit}]")
     x = np.linspace(*window, 200)
     for values, color, dash in zip(errors, _colors(methods), cycle(DASHES), strict=False):
         bottom.plot(x, np.searchsorted(np.sort(values), x) / len(values), color=color, ls=dash)
@@ -118,7 +120,7 @@ def prediction_against_truth(ax: Axes, axis: Axis, predicted: Array, true: Array
     counts, x, y = np.histogram2d(true, predicted, 50, [window, window])
     if counts.any():
         mesh = ax.pcolormesh(x, y, np.where(counts > 0, counts, np.nan).T, cmap=COUNTS, norm=LogNorm(vmin=0.3))
-        ax.figure.colorbar(mesh, ax=ax, label="events", pad=0.02)
+        ax.figure.colorbar(mesh, ax=ax, label="events", pad=0.02, format="{x:g}")
     ax.plot(window, window, color=RED, lw=1, ls="--")
     ax.set(xlabel=f"true {axis.label}", ylabel=f"predicted {axis.label}")
 
@@ -130,12 +132,7 @@ def confusion(ax: Axes, probabilities: Array, true: NDArray[np.int64]) -> None:
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
     mesh = ax.imshow(shares, cmap=COUNTS, vmin=0, vmax=1, origin="lower")
     for (row, column), share in np.ndenumerate(shares):
-        look: dict[str, Any] = {
-            "ha": "center",
-            "va": "center",
-            "color": "white" if share > 0.5 else "black",
-            "fontsize": 8,
-        }
+        look: dict[str, Any] = {"ha": "center", "va": "center", "color": "white" if share > 0.5 else "black"}
         ax.text(column, row, f"{100 * share:.0f} %\n{counts[row, column]}", **look)
     title = f"accuracy {np.trace(counts) / counts.sum():.3f}"
     ax.set(xlabel="predicted class", ylabel="true class", title=title, xticks=range(classes), yticks=range(classes))
@@ -148,17 +145,19 @@ def steps(
     window: tuple[float, float],
     labels: Sequence[str],
     colors: Sequence[str],
+    head: str,
 ) -> None:
-    """Histograms as outlines, the first one filled; head room for the legend."""
+    """Histograms as outlines, the first one filled, and how many values are below and above the window."""
+    tops: list[float] = []
     for values, label, color, dash in zip(samples, labels, colors, cycle(DASHES), strict=False):
         counts, edges = np.histogram(values, 60, window)
-        if label is labels[0]:
-            ax.stairs(counts, edges, color=color, alpha=0.25, fill=True)
-        ax.stairs(counts, edges, color=color, lw=1.4, label=label, ls=dash)
-    ax.set(xlim=window, ylim=(0, ax.get_ylim()[1] * 1.4), ylabel="events")
-    frame = {"frameon": True, "edgecolor": "none", "framealpha": 0.9}
-    size = 7 if len(samples) < 5 else 6
-    ax.legend(fontsize=size, handlelength=1.5, loc="upper left", borderaxespad=0.2, **frame)
+        outside = f"← {(values < window[0]).sum()}, {(values > window[1]).sum()} →"
+        ax.stairs(counts, edges, color=color, alpha=0.25, fill=not tops, lw=0)
+        ax.stairs(counts, edges, color=color, lw=1.4, label=f"{label}; {outside}", ls=dash)
+        tops.append(counts.max())
+    # The peak of another method may be cut, so that the first is seen.
+    ax.set(xlim=window, ylim=(0, 1.05 * min(max(tops), 2 * tops[0]) or 1), ylabel="events")
+    above(ax, f"{head}; ← events outside →")
 
 
 def _colors(methods: Sequence[Method]) -> list[str]:

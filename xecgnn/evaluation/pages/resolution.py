@@ -10,9 +10,9 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from xecgnn.estimate import Estimate, mean, quantile
+from xecgnn.estimate import TAIL, Estimate, mean, quantile
 from xecgnn.evaluation.limits import uses_truth
-from xecgnn.evaluation.measures import Method, build_methods, usable_events
+from xecgnn.evaluation.measures import GAUSSIAN_TAIL, Method, build_methods, usable_events
 from xecgnn.evaluation.pages import panels
 from xecgnn.evaluation.pages.page import GREY, legend, looks, new_page
 from xecgnn.names import UNKNOWN_CLASS
@@ -56,20 +56,24 @@ def resolution_pages(
     if any(map(uses_truth, predictions)):
         footer = f"what uses the truth is no strict bound   |   {footer}"
     if not known.any():
-        yield new_page("No event has a known target and a finite prediction", footer)
+        yield new_page(f"{task.name}: no event has a known target and a finite prediction", footer)
         return
     target = truth[task.branch][known].reshape(known.sum(), -1)
     if not task.axes:
-        figure = new_page("Predicted and true classes", footer)
+        figure = new_page(f"{task.name}: predicted and true classes", footer)
         panels.confusion(figure.subplots(), next(iter(predictions.values()))[known], target[:, 0].astype(np.int64))
         yield figure
         return
     methods = build_methods(task, {title: values[known] for title, values in predictions.items()}, target)
-    yield _overview(new_page("Residuals", footer), task, methods, task.shown(torch.tensor(target).double()).numpy())
+    title = f"{task.name}: residuals; tail: share beyond {TAIL:g} times their 68 % quantile"
+    figure = new_page(f"{title} ({GAUSSIAN_TAIL:.2g} % of a Gaussian)", footer)
+    yield _overview(figure, task, methods, task.shown(torch.tensor(target).double()).numpy())
     varying = _varying(truth, known, abscissae)
     for start in range(0, len(varying), PANELS):
+        drawn = varying[start : start + PANELS]
+        along = ", ".join(axis.symbol for axis, _ in drawn)
         for title, rows in _profiled(task, methods):
-            yield _profiles(new_page(title, footer), methods, varying[start : start + PANELS], rows)
+            yield _profiles(new_page(f"{task.name}: {title} along {along}", footer), methods, drawn, rows)
 
 
 def _profiled(task: Task, methods: Sequence[Method]) -> Iterator[tuple[str, list[Row]]]:
@@ -77,14 +81,14 @@ def _profiled(task: Task, methods: Sequence[Method]) -> Iterator[tuple[str, list
     joint = task.joint_error
     if joint is not None:
         errors = [method.errors[:, 0] for method in methods]
-        yield f"68 % quantile of the {joint.name.replace('_', ' ')}", [Row(f"68 % of {joint.label}", errors, quantile)]
+        yield f"68 % quantile of {joint.symbol}", [Row(f"68 % of {joint.label}", errors, quantile)]
     for column, axis in enumerate(task.axes):
         residuals = [method.residuals[:, column] for method in methods]
         unit = axis.unit if joint else list(task.resolutions.values())[column]
         errors = [np.abs(r) if joint else m.errors[:, column] for r, m in zip(residuals, methods, strict=True)]
         label = f"68 % of |Δ{axis.symbol}|{'' if unit == axis.unit else f' / {axis.symbol}'} [{unit}]"
         rows = [Row(label, errors, quantile), Row(f"bias [{axis.unit}]", residuals, mean)]
-        yield f"{axis.symbol}: 68 % quantile and mean of the residuals", rows
+        yield f"68 % quantile and bias of {axis.symbol}", rows
 
 
 def _varying(
@@ -111,7 +115,7 @@ def _overview(figure: Figure, task: Task, methods: Sequence[Method], truth: Arra
         panels.residual_histogram(grid[0, column], axis, methods, column)
         panels.prediction_against_truth(grid[1, column], axis, methods[0].shown[:, column], truth[:, column])
     if joint is not None:
-        panels.error_panels(grid[0, -1], grid[1, -1], f"{joint.name.replace('_', ' ')} {joint.label}", methods)
+        panels.error_panels(grid[0, -1], grid[1, -1], joint, methods)
     return figure
 
 
@@ -119,7 +123,8 @@ def _profiles(
     figure: Figure, methods: Sequence[Method], abscissae: Sequence[tuple[Axis, Array]], rows: Sequence[Row]
 ) -> Figure:
     """A panel per abscissa, with the rows of all methods under each other."""
-    styles, columns = looks(method.title for method in methods), min(3, len(abscissae))
+    styles = looks(method.title for method in methods)
+    columns = len(abscissae) if len(abscissae) < 4 else -(-len(abscissae) // 2)
     grid = figure.add_gridspec(-(-len(abscissae) // columns), columns)
     for place, (axis, x) in enumerate(abscissae):
         stack = grid[place].subgridspec(len(rows), 1, height_ratios=[2, 1][: len(rows)], hspace=0)

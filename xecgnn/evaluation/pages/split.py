@@ -12,6 +12,7 @@ from matplotlib.collections import Collection, QuadMesh
 from matplotlib.container import BarContainer, Container, ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import StepPatch
 from matplotlib.transforms import Bbox
@@ -30,6 +31,8 @@ def save_panels(figure: Figure, folder: Path, stem: str) -> list[Path]:
     """Write <stem>_<n>.pdf and .csv of each panel of a page; returns the files. The page itself is of no use after."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # everything stays where it is while other panels are hidden
+    for legend in figure.findobj(Legend):
+        legend.set_in_layout(True)
     files = []
     for number, panel in enumerate(_panels(figure), start=1):
         for artist in figure.get_children():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from xecgnn.evaluation.pages.curves import CAPTIONS, DASHBOARD
+from xecgnn.evaluation.pages.curves import CAPTIONS, DASHBOARD, resolution_plots
 from xecgnn.table import Table
 from xecgnn.training.metrics.history import METRICS, History
 
@@ -60,6 +60,10 @@ def _summary(history: History, epochs: list[int]) -> Iterator[tuple[str, str]]:
             best = min(values, key=values.__getitem__)
             yield f"best {name}", f"{values[best]:.5g} (epoch {best})"
             yield f"last {name}", f"{values.get(epochs[-1], float('nan')):.5g} (epoch {epochs[-1]})"
+    for plot in resolution_plots(history):
+        for label, _ in plot.columns.values():
+            name, _, value = label.partition(": ")
+            yield name, value
     yield "finished epochs", str(len(epochs))
     yield "wall-clock time", str(timedelta(seconds=round(max(history.get("cumulative_time_sec", {0: 0.0}).values()))))
     if speeds := history.get("samples_per_sec"):

@@ -16,13 +16,15 @@ from xecgnn.evaluation.measures import (
     GAUSSIAN_WIDTH,
     build_methods,
     measure_pull,
+    paired,
     pull_axes,
     pulls,
     usable_events,
 )
 from xecgnn.evaluation.pages import panels
-from xecgnn.evaluation.pages.page import GREY, looks, new_page, say
+from xecgnn.evaluation.pages.page import GREY, above, logarithmic, looks, new_page, say
 from xecgnn.evaluation.pages.resolution import ABSCISSAE, resolution_pages
+from xecgnn.evaluation.pages.signal import line_page
 from xecgnn.evaluation.sample import PredictedSample
 from xecgnn.table import number
 from xecgnn.tasks.axes import AXES, Axis
@@ -36,7 +38,7 @@ TRUTH_LOOK = "0.35"
 TRUTH_AXES: dict[str, tuple[Axis, ...]] = {
     **ABSCISSAE,
     "timeTruth": AXES["timeTruth"],
-    "xyzVTX": tuple(Axis(f"vertex_{name}", f"{name} of the vertex", "mm", 10.0) for name in "xyz"),
+    "xyzVTX": tuple(Axis(f"vertex_{name}", f"vertex {name}", "mm", 10.0) for name in "xyz"),
     "n_gamma": (Axis("n_gamma", "photons", "1", 1.0),),
 }
 
@@ -48,14 +50,15 @@ def validation_pages(sample: PredictedSample) -> Iterator[Figure]:
         predictions, truth = sample.predictions[name], sample.truth.get(task.branch)
         footer = f"{files}   |   task {name}"
         if not predictions:
-            yield new_page("No valid prediction", footer)
+            yield new_page(f"{name}: no valid prediction", footer)
             continue
         yield _distributions(task, sample, footer)
         if truth is not None:
+            yield from line_page(task, predictions, sample.truth, footer)
             yield from resolution_pages(task, predictions, sample.truth, files, TRUTH_AXES)
             if sample.sigmas[name] and usable_events(task, predictions, truth).any():
                 yield _pull_page(task, sample, footer)
-        if task.axes and len(predictions) > 1:
+        if task.axes:
             yield from _differences(task, predictions, footer)
 
 
@@ -67,18 +70,18 @@ def _distributions(task: Task, sample: PredictedSample, footer: str) -> Figure:
     if truth is not None:
         values["truth"] = truth.reshape(len(truth), -1).astype(np.float64)
     axes, widths = task.axes or (Axis("class", f"{task.branch}, likeliest class", "1", 1.0),), pull_axes(task)
-    rows = [(axes, "", {title: _shown(task, array) for title, array in values.items()})]
+    rows = [(axes, "{}", {title: _shown(task, array) for title, array in values.items()})]
     if sigmas:
         scale = np.array([axis.scale for axis in widths])
-        rows.append((widths, "sigma of ", {title: sigma * scale for title, sigma in sigmas.items()}))
-    figure = new_page("Predictions" + (" and their uncertainties" if sigmas else ""), footer)
+        rows.append((widths, "sigma of {}", {title: sigma * scale for title, sigma in sigmas.items()}))
+    figure = new_page(f"{task.name}: predictions" + (" and their sigmas" if sigmas else ""), footer)
     grid = figure.subplots(len(rows), max(len(row[0]) for row in rows), squeeze=False)
     for axs, (axes, words, arrays) in zip(grid, rows, strict=True):
         for ax in axs[len(axes) :]:
             ax.set_axis_off()
         for column, (ax, axis) in enumerate(zip(axs, axes, strict=False)):
-            ax.set_xlabel(words + axis.label)
-            _histogram(ax, {title: array[:, column] for title, array in arrays.items()}, colors)
+            ax.set_xlabel(words.format(axis.label))
+            _histogram(ax, {title: array[:, column] for title, array in arrays.items()}, colors, axis.unit)
     return figure
 
 
@@ -90,22 +93,23 @@ def _shown(task: Task, values: Array) -> Array:
     return likeliest if values.shape[1] > 1 else values
 
 
-def _histogram(ax: Axes, values: Mapping[str, Array], colors: Mapping[str, str]) -> None:
-    """Outlines in the colours of the methods; the range holds all but the outermost 0.2 % of each."""
+def _histogram(ax: Axes, values: Mapping[str, Array], colors: Mapping[str, str], unit: str) -> None:
+    """Outlines in the colours of the methods; the range holds all but the outermost 0.2 % of each. Constants: lines."""
     finite = {title: sample[np.isfinite(sample)] for title, sample in values.items()}
     samples = {title: sample for title, sample in finite.items() if len(sample)}
     if not samples:
         say(ax, "no finite value")
         return
-    if "truth" in samples and len(samples) > 1 and np.ptp(samples["truth"]) == 0:  # a peak that would hide the rest
-        value = samples.pop("truth")[0]
-        ax.axvline(value, color=TRUTH_LOOK, ls="--", label=f"truth: {number(value)}")
+    constant = [title for title, sample in samples.items() if np.ptp(sample) <= 1e-6 * np.abs(sample).max()]
+    for title in constant if len(constant) < len(samples) else constant[1:]:  # peaks that would hide the rest
+        value = samples.pop(title)[0]
+        ax.axvline(value, color=colors[title], ls="--", label=f"{title}: {number(value)}")
     ends = np.array([np.quantile(sample, [0.002, 0.998]) for sample in samples.values()])
     low, high = ends[:, 0].min(), ends[:, 1].max()
     margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0  # a constant: around it
-    labels = [f"{title}: mean {number(found.mean())}, std {number(found.std())}" for title, found in samples.items()]
+    labels = [f"{title}: {number(found.mean())}, {number(found.std())}" for title, found in samples.items()]
     window, used = (low - margin, high + margin), [colors[title] for title in samples]
-    panels.steps(ax, list(samples.values()), window, labels, used)
+    panels.steps(ax, list(samples.values()), window, labels, used, f"mean, std [{unit}]")
 
 
 def _pull_page(task: Task, sample: PredictedSample, footer: str) -> Figure:
@@ -113,7 +117,7 @@ def _pull_page(task: Task, sample: PredictedSample, footer: str) -> Figure:
     axes, predictions, truth = pull_axes(task), sample.predictions[task.name], sample.truth[task.branch]
     found = {title: pulls(task, predictions[title], sigma, truth) for title, sigma in sample.sigmas[task.name].items()}
     found = {title: arrays for title, arrays in found.items() if len(arrays[0])}
-    figure = new_page("Pulls, and whether a large sigma means a large error", footer)
+    figure = new_page(f"{task.name}: pulls, and whether a large sigma means a large error", footer)
     grid = figure.subplots(2, len(axes), squeeze=False)
     for column, (axis, top, bottom) in enumerate(zip(axes, *grid, strict=True)):
         _pull_histogram(top, {title: arrays[0][:, column] for title, arrays in found.items()}, looks(predictions))
@@ -141,30 +145,32 @@ def _pull_histogram(ax: Axes, pulls: Mapping[str, Array], look: Mapping[str, tup
         say(ax, "no event with truth and sigma > 0")
         return
     edges, x = np.linspace(-5, 5, 51), np.linspace(-5, 5, 201)
+    peak = 1
     for title, pull in pulls.items():
         mean, width, *shares = (measure.value for measure in measure_pull(pull).values())
         within = ", ".join(f"{share:.1f}" for share in shares)
-        label = f"{title}: mean {number(mean)}, width {number(width)}\nwithin 1, 2 sigma: {within} %"
-        ax.stairs(np.histogram(pull, edges)[0], edges, color=look[title][0], lw=1.4, label=label)
-    events = max(map(len, pulls.values()))
-    ax.plot(x, events * (edges[1] - edges[0]) * norm.pdf(x), color=GREY, ls="--", lw=1, label="Gaussian")
-    ax.set(yscale="log", ylim=(0.5, 10 * events + 10), ylabel="events")
-    ax.legend(fontsize=8, loc="upper left")
+        outside = f"← {(pull < edges[0]).sum()}, {(pull > edges[-1]).sum()} →"
+        label = f"{title}: {number(mean)}, {number(width)}, {within}; {outside}"
+        counts = np.histogram(pull, edges)[0]
+        ax.stairs(counts, edges, color=look[title][0], lw=1.4, label=label)
+        peak = max(peak, counts.max())
+    gaussian = max(map(len, pulls.values())) * (edges[1] - edges[0]) * norm.pdf(x)
+    ax.plot(x, gaussian, color=GREY, ls="--", lw=1, label="Gaussian: 0, 1, 68.3, 95.4")
+    logarithmic(ax)
+    ax.set(ylim=(0.5, 1.5 * max(peak, gaussian.max())), xlim=edges[[0, -1]], ylabel="events")
+    above(ax, "mean, width, % within 1 and 2 σ; ← events outside →")
 
 
 def _differences(task: Task, predictions: Mapping[str, NDArray[np.floating]], footer: str) -> Iterator[Figure]:
-    """Each further prediction against the first: needs no truth."""
-    first, *others = predictions
-    for title in others:
-        both = np.isfinite(predictions[first]).all(1) & np.isfinite(predictions[title]).all(1)
-        if both.any():
-            base = predictions[first][both]
-            (method,) = build_methods(task, {f"{title} - {first}": predictions[title][both]}, base)
-            figure = new_page(f"{title} beside {first}", f"{footer}   |   {both.sum()} events")
-            grid, shown = figure.subplots(2, len(task.axes), squeeze=False), _shown(task, base)
-            for column, (axis, top, bottom) in enumerate(zip(task.axes, *grid, strict=True)):
-                panels.residual_histogram(top, axis, [method], column)
-                top.set_xlabel(f"{axis.symbol} {title} - {first} [{axis.unit}]")
-                panels.prediction_against_truth(bottom, axis, method.shown[:, column], shown[:, column])
-                bottom.set(xlabel=f"{first}: {axis.label}", ylabel=f"{title}: {axis.label}")
-            yield figure
+    """Each further reconstruction against the first: needs no truth."""
+    for title, base, predicted in paired(task, predictions):
+        first = next(iter(predictions))
+        (method,) = build_methods(task, {f"{title} - {first}": predicted}, base)
+        figure = new_page(f"{task.name}: {title} beside {first}", f"{footer}   |   {len(base)} events")
+        grid, shown = figure.subplots(2, len(task.axes), squeeze=False), _shown(task, base)
+        for column, (axis, top, bottom) in enumerate(zip(task.axes, *grid, strict=True)):
+            panels.residual_histogram(top, axis, [method], column)
+            top.set_xlabel(f"{axis.symbol} {title} - {first} [{axis.unit}]")
+            panels.prediction_against_truth(bottom, axis, method.shown[:, column], shown[:, column])
+            bottom.set(xlabel=f"{first}: {axis.label}", ylabel=f"{title}: {axis.label}")
+        yield figure

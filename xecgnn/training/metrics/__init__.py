@@ -1,4 +1,4 @@
-"""What a training looked like: numbers of each epoch, eleven pictures of them, and a report."""
+"""What a training looked like: numbers of each epoch, pictures of them, and a report."""
 
 from __future__ import annotations
 
