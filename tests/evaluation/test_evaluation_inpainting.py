@@ -75,12 +75,16 @@ def run(mini, batches, masker, tmp_path_factory):
         return evaluation, folder, list(csv.DictReader(file))
 
 
-def measure(model, masker, batches):
-    """The table without files and plots."""
+def residuals(model, masker, batches):
     measured = InpaintingResiduals(model.detector, 100.0)
     for events in reconstructions(model, masker, batches):
         measured.add(events)
-    return measured.table()
+    return measured
+
+
+def measure(model, masker, batches):
+    """The table without files and plots."""
+    return residuals(model, masker, batches).table()
 
 
 def row(rows, **wanted):
@@ -183,6 +187,17 @@ def test_numbers_are_those_of_the_sensors_that_were_masked(mini, batches, masker
     inside = masked & (npho >= 200) & (npho < 500)
     assert int(part["number"]) == inside.sum()
     assert float(part["rmse"]) == pytest.approx(np.sqrt((npho * variance_per_photon(mini))[inside].mean()), rel=1e-6)
+
+
+def test_kinds_of_sensors_stand_apart_and_sum_up(mini, batches, masker):
+    measured = residuals(Oracle(mini), masker, batches)
+    assert sorted(face for faces in measured.kinds.values() for face in faces) == list(range(len(measured.faces)))
+    assert len(measured.kinds) > 1
+    assert sum(measured.number("npho", faces) for faces in measured.kinds.values()) == measured.number("npho")
+    for faces in measured.kinds.values():
+        widths = [measured.measures("npho", face)["neighbours"]["rmse"].value for face in faces]
+        joint = measured.measures("npho", faces)["neighbours"]["rmse"].value
+        assert min(widths) * (1 - 1e-9) <= joint <= max(widths) * (1 + 1e-9)
 
 
 def test_faces_and_bins_sum_up(run):

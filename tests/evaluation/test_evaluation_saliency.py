@@ -5,11 +5,16 @@ import re
 import numpy as np
 import pytest
 import torch
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgba
+from scipy.spatial import cKDTree
 from torch import nn
 
 from xecgnn.data import Events, Readings
 from xecgnn.evaluation.attribution.gradients import FAINT, Attribution
 from xecgnn.evaluation.attribution.saliency import DISTANCES, Saliency, compute_saliency, event_saliency
+from xecgnn.evaluation.display.sensors import HOLLOW
+from xecgnn.evaluation.display.unrolled import unroll
 from xecgnn.evaluation.pages.page import save
 from xecgnn.evaluation.pages.saliency import saliency_pages
 from xecgnn.models import ModelConfig, XECModel
@@ -157,3 +162,18 @@ def test_files_and_plots(mini, batches, network, tmp_path):
     content = (tmp_path / "saliency_profile_angle.pdf").read_bytes()
     assert len(re.findall(rb"/Type /Page\b", content)) == 5
     assert b"/Type3" not in content
+
+
+def test_sensors_without_a_reading_in_any_event_are_hollow(mini, batches, network):
+    saliency = compute_saliency(network, batches[1:], max_events=5, steps=2)
+    size = np.where(np.isin(np.arange(mini.num_sensors), [3, 40, 150]), 0, saliency.size)
+    size[..., 7] *= 1e6  # does not take the colours of the others
+    pages = [*saliency_pages(saliency._replace(size=size), mini, network.task("angle"), "test_run")]
+    (page, *_) = (page for page in pages if "hollow" in page.get_suptitle())
+    for ax in page.axes[:4:2]:  # npho
+        drawn = [c for c in ax.collections if isinstance(c, PolyCollection) and len(c.get_offsets())]
+        hollow = [c for c in drawn if (c.get_facecolor() == to_rgba(HOLLOW["facecolor"])).all()]
+        places = np.concatenate([c.get_offsets().data for c in hollow])
+        assert {3, 40, 150} <= {*cKDTree(unroll(mini)).query(places)[1].tolist()}
+        norm = next(c for c in drawn if c.get_array() is not None).norm
+        assert norm.vmax < size[..., 7].max() / 2

@@ -31,7 +31,7 @@ from xecgnn.table import Table, number
 __all__ = ["BINS", "FLOOR", "METHODS", "QUANTITIES", "RELATIVE", "TIME", "InpaintingResiduals"]
 
 Floats = NDArray[np.floating]
-Group = int | slice  # one face or bin of npho, or all
+Group = int | list[int] | slice  # one face or bin of npho, some, or all
 
 METHODS = (NETWORK, "solid angle", "neighbours")
 RELATIVE, TIME = "relative", "time"
@@ -57,6 +57,10 @@ class InpaintingResiduals:
 
     Sensors for which a baseline has nothing to go by (see `NeighborBaselines`) count for no method.
 
+    Attributes:
+        faces: their names.
+        kinds: {kind of sensor: indices of the faces that have it}.
+
     Args:
         detector: faces and sensors.
         npho_threshold: npho (photons) from which relative residuals count.
@@ -66,6 +70,8 @@ class InpaintingResiduals:
         self.detector, self.npho_threshold = detector, max(npho_threshold, 1e-6)
         self.baselines = NeighborBaselines(detector)
         self.faces = list(detector.faces)
+        sensors = [face.sensor for face in detector.faces.values()]
+        self.kinds = {name: [i for i, kind in enumerate(sensors) if kind == name] for name in dict.fromkeys(sensors)}
         self.events = self.masked = 0
         shape = len(self.faces), len(BINS) - 1
         pairs = product(QUANTITIES, METHODS)
@@ -101,7 +107,7 @@ class InpaintingResiduals:
                 self.residuals[TIME, method].add(timed_groups, off)
 
     def number(self, quantity: str, face: Group = ALL, part: Group = ALL) -> int:
-        """How many sensors there are of a quantity on a face (index; default all) in a bin of npho (likewise)."""
+        """How many sensors there are of a quantity on a face (index, or several; default all) in a bin of npho."""
         return self.residuals[quantity, NETWORK].number((face, part))
 
     def measures(self, quantity: str, face: Group = ALL, part: Group = ALL) -> dict[str, dict[str, Estimate]]:

@@ -15,7 +15,8 @@ from xecgnn.estimate import QUANTILE, Estimate, ranks
 __all__ = ["METRICS", "GroupedResiduals", "Where", "floor_estimates"]
 
 Floats = NDArray[np.floating]
-Where: TypeAlias = int | slice | EllipsisType | tuple[int | slice, ...]  # index of an array of groups
+Place: TypeAlias = int | list[int] | slice  # of groups along one axis
+Where: TypeAlias = Place | EllipsisType | tuple[Place, ...]  # index of an array of groups
 METRICS = ("bias", "mae", "rmse", "resolution_68")  # mean of r, of |r|, root of that of r^2, 68 % quantile of |r|
 
 # Edges of the histograms, the same below zero: steps of 5 %, between which quantiles are interpolated.

@@ -1,4 +1,7 @@
-"""inpainting_resolution_<run_name>.pdf: residuals of masked sensors, resolution and bias along npho."""
+"""inpainting_resolution_<run_name>.pdf: residuals of masked sensors, resolution and bias along npho.
+
+Kinds of sensors stand apart: the same light is another npho on another active area, with another statistical floor.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
-from xecgnn.evaluation.inpainting import ALL, BINS, FLOOR, METHODS, QUANTITIES, RELATIVE, InpaintingResiduals
+from xecgnn.evaluation.inpainting import BINS, FLOOR, METHODS, QUANTITIES, RELATIVE, InpaintingResiduals
 from xecgnn.evaluation.pages.page import DASHES, GREY, LOOKS, grid, legend, new_page, say
 from xecgnn.evaluation.pages.panels import Profile, errorbars
 from xecgnn.names import NPHO
@@ -21,7 +24,7 @@ MIN_SENSORS = 20  # in a bin that is shown
 
 
 def inpainting_pages(measured: InpaintingResiduals, run_name: str) -> Iterator[Figure]:
-    """Residuals by face; resolution, then bias, along npho by face and for all of them."""
+    """Residuals by face; resolution, then bias, along npho by kind of sensor and by face."""
     shown = [i for i in range(len(measured.faces)) if measured.number(NPHO, i) >= MIN_SENSORS]
     footer = f"{run_name}   |   {measured.masked} masked sensors of {measured.events} events"
     if not shown:
@@ -33,12 +36,18 @@ def inpainting_pages(measured: InpaintingResiduals, run_name: str) -> Iterator[F
     yield figure
     for metric, title in (("resolution_68", "68 % quantile of |predicted - true|"), ("bias", "Bias")):
         figure = new_page(f"{title} along the true npho", footer)
-        first, *others = grid(figure, 1 + len(shown))
-        _profile(first, measured, metric, NPHO, ALL)
-        for ax, face in zip(others, shown, strict=True):
-            _profile(ax, measured, metric, RELATIVE, face)
+        kinds = {f"all {kind}": (NPHO, faces) for kind, faces in measured.kinds.items()}
+        panels = kinds | {_title(measured, face): (RELATIVE, [face]) for face in shown}
+        for ax, (title, (quantity, faces)) in zip(grid(figure, len(panels)), panels.items(), strict=True):
+            _profile(ax, measured, metric, quantity, faces)
+            ax.set_title(title)
         legend(figure, 1 + len(METHODS))
         yield figure
+
+
+def _title(measured: InpaintingResiduals, face: int) -> str:
+    (kind,) = (kind for kind, faces in measured.kinds.items() if face in faces)
+    return f"{measured.faces[face]} ({kind})"
 
 
 def _residuals(ax: Axes, measured: InpaintingResiduals, face: int) -> None:
@@ -50,19 +59,18 @@ def _residuals(ax: Axes, measured: InpaintingResiduals, face: int) -> None:
         width, bias = (number(found[method][metric].value) for metric in ("resolution_68", "bias"))
         counts = measured.residuals[NPHO, method].histogram(face, edges)
         ax.stairs(counts, edges, color=color, ls=dash, lw=1.4, label=f"{method}: 68 % = {width}, bias = {bias}")
-    ax.set(title=measured.faces[face], xlabel="npho predicted - true [photons]", ylabel="sensors")
+    ax.set(title=_title(measured, face), xlabel="npho predicted - true [photons]", ylabel="sensors")
     ax.set(xlim=edges[[0, -1]], ylim=(0, 1.45 * ax.get_ylim()[1]))
-    ax.legend(fontsize=7, loc="upper left", borderaxespad=0.2)
+    ax.legend(fontsize=8, loc="upper left", borderaxespad=0.2)
 
 
-def _profile(ax: Axes, measured: InpaintingResiduals, metric: str, quantity: str, face: int | slice) -> None:
+def _profile(ax: Axes, measured: InpaintingResiduals, metric: str, quantity: str, faces: list[int]) -> None:
     """A metric of all methods in bins of true npho with its errors; the horizontal bar is the bin."""
-    ax.set_title("all faces" if isinstance(face, slice) else measured.faces[face])
-    parts = [i for i in range(1, len(BINS) - 2) if measured.number(quantity, face, i) >= MIN_SENSORS]
+    parts = [i for i in range(1, len(BINS) - 2) if measured.number(quantity, faces, i) >= MIN_SENSORS]
     if not parts:
         say(ax, "too few sensors in each bin")
         return
-    found = [measured.measures(quantity, face, i) for i in parts]
+    found = [measured.measures(quantity, faces, i) for i in parts]
     low, high = BINS[parts], BINS[np.add(parts, 1)]
     x = np.sqrt(low * high)
     for method, look in zip(METHODS, LOOKS, strict=False):

@@ -144,8 +144,9 @@ def grid(figure: Figure, count: int, columns: int | None = None) -> list[Axes]:
 
 
 def legend(figure: Figure, columns: int = 2) -> None:
-    """One for all panels, at the top: that of the first."""
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=columns)
+    """One for all panels, at the top: that of the one that shows most."""
+    handles, labels = max((ax.get_legend_handles_labels() for ax in figure.axes), key=lambda found: len(found[1]))
+    figure.legend(handles, labels, loc="outside upper right", ncols=columns)
 
 
 def above(ax: Axes, head: str = "", columns: int = 1) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from xecgnn.detector import Detector
 from xecgnn.estimate import mean
 from xecgnn.evaluation.attribution.saliency import DISTANCES, METHODS, Saliency
-from xecgnn.evaluation.display.plane import draw_sensors
+from xecgnn.evaluation.display.sensors import draw_sensors
 from xecgnn.evaluation.pages.page import LOOKS, grid, legend, new_page, say
 from xecgnn.evaluation.pages.panels import bins, errorbars, profile
 from xecgnn.tasks.axes import AXES, Axis
@@ -27,7 +27,8 @@ Array = NDArray[Any]
 
 CHANNELS = ("npho", "time")
 DECADES = 1e3  # between brightest and darkest colour of a map
-SYMBOLS = ("|∂{0}/∂z|", "|contribution to {0}|")  # of the METHODS
+BRIGHTEST = 0.999  # quantile where the colours of a map end: one sensor does not take them all
+SYMBOLS = ("|∂{0}/∂x|", "|contribution to {0}|")  # of the METHODS
 
 
 def saliency_pages(saliency: Saliency, detector: Detector, task: Task, head: str) -> Iterator[Figure]:
@@ -58,7 +59,8 @@ def saliency_pages(saliency: Saliency, detector: Detector, task: Task, head: str
     yield figure
 
     for k, axis in outputs.items():
-        figure = new_page(f"{axis.symbol}: saliency of each sensor; z is its normalised reading", footer)
+        title = "saliency of each sensor (x: its normalised reading; hollow: valid in no event)"
+        figure = new_page(f"{axis.symbol}: {title}", footer)
         yield _maps(figure, saliency.size[:, k], detector, axis)
 
     figure = new_page("Largest shares in the sum of |gradient| against the true direction", footer)
@@ -93,16 +95,17 @@ def _bars(ax: Axes, shares: Sequence[Array], labels: Sequence[str]) -> None:
 
 
 def _maps(figure: Figure, size: Array, detector: Detector, axis: Axis) -> Figure:
-    """Mean sizes (2, 2, S): a row per method with one scale for npho and time."""
+    """Mean sizes (2, 2, S): a row per method with one scale for npho and time; zero where no event has a reading."""
     grid = figure.subplots(len(METHODS), len(CHANNELS))
     for axs, method, symbol, values in zip(grid, METHODS, SYMBOLS, size, strict=True):
-        largest = values.max() or 1.0
+        values = np.where(values > 0, values, np.nan)
+        largest = np.nanquantile(values, BRIGHTEST) if np.isfinite(values).any() else 1.0
         norm = LogNorm(largest / DECADES, largest, clip=True)
         for ax, channel, of_channel in zip(axs, CHANNELS, values, strict=True):
             sensors = draw_sensors(ax, detector, of_channel, cmap="viridis", norm=norm)
             ax.set_title(f"{method}: {channel}")
         label = f"mean {symbol.format(axis.symbol)} [{axis.unit}]"
-        figure.colorbar(sensors, ax=axs, label=label, extend="min", shrink=0.9, pad=0.01)
+        figure.colorbar(sensors, ax=axs, label=label, extend="both", shrink=0.9, pad=0.01)
     return figure
 
 
