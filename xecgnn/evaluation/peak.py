@@ -56,14 +56,10 @@ def fit_peak(values: Array, unit: str = "") -> Peak | str:
     """Most likely core and tail (unbinned) of values (n,), with errors from the information; why, where it fails."""
     if len(values) < MIN_EVENTS:
         return f"{len(values)} events, at least {MIN_EVENTS} are needed"
-    half = len(values) // 2
-    ordered = np.sort(values)
-    first = int(np.argmin(ordered[half:] - ordered[:-half]))  # the densest half of the events
-    width = (ordered[first + half] - ordered[first]) / 2 / 0.674  # of a Gaussian
+    middle, width = _densest_half(values)
     if width <= 0:
         return "half of the events have one value"
-    middle = ordered[first : first + half + 1].mean()
-    x = (ordered - middle) / width
+    x = (np.sort(values) - middle) / width
     x = x[(x > -REACH[0]) & (x < REACH[1])]
     window = -REACH[0], REACH[1]
 
@@ -77,13 +73,11 @@ def fit_peak(values: Array, unit: str = "") -> Peak | str:
     fits = [minimize(lambda p: -log_density(p).mean(), start, jac=slope, bounds=BOUNDS) for start in starts]
     found = min(fits, key=lambda fit: fit.fun)
     at_bound = [min(p - low, high - p) < 1e-3 for p, (low, high) in zip(found.x, BOUNDS, strict=True)]
-    share = _area(_z(x, found.x), found.x[2]) - (low := _area(_z(window[0], found.x), found.x[2]))
-    expected = share / (_area(_z(window[1], found.x), found.x[2]) - low)
-    if any(at_bound[:2]) or np.abs(expected - np.linspace(0, 1, len(x))).max() > MISMATCH:
+    if any(at_bound[:2]) or np.abs(_share_below(x, found.x, window) - np.linspace(0, 1, len(x))).max() > MISMATCH:
         return "core and tail do not describe the events"
     free = ~np.array(at_bound)
     scores = _slopes(log_density, found.x)[free]
-    covariance = np.linalg.inv(scores @ scores.T)
+    covariance = np.linalg.pinv(scores @ scores.T)
 
     def estimate(function: Callable[[Array], float], shift: float = 0.0) -> Estimate:
         by = _slopes(lambda p: np.array([function(p)]), found.x)[free, 0]
@@ -112,6 +106,14 @@ def line_residuals(task: Task, predictions: Mapping[str, np.ndarray], target: np
     return {method.title: method.residuals[:, 0] for method in methods}
 
 
+def _densest_half(values: Array) -> tuple[float, float]:
+    """Mean of the densest half of the values (n,), and sigma of the Gaussian that this would be of."""
+    half, ordered = len(values) // 2, np.sort(values)
+    first = int(np.argmin(ordered[half:] - ordered[:-half]))
+    width = (ordered[first + half] - ordered[first]) / 2 / 0.674
+    return float(ordered[first : first + half + 1].mean()), float(width)
+
+
 def _z(x: Array | float, parameters: Array) -> Array:
     return np.asarray((x - parameters[0]) / np.exp(parameters[1]))
 
@@ -120,6 +122,12 @@ def _area(z: Array, start: float) -> Array:
     """Integral of the unnormalised function of z up to z."""
     tail = np.exp(np.minimum(start * (start / 2 + z), -(start**2) / 2)) / start
     return tail + math.sqrt(2 * math.pi) * np.maximum(ndtr(z) - ndtr(-start), 0)
+
+
+def _share_below(x: Array, parameters: Array, window: tuple[float, float]) -> Array:
+    """Of the fit in its window, the share below x."""
+    below, *ends = (_area(_z(value, parameters), parameters[2]) for value in (x, *window))
+    return (below - ends[0]) / (ends[1] - ends[0])
 
 
 def _log_density(x: Array, parameters: Array, window: tuple[float, float]) -> Array:
