@@ -16,7 +16,8 @@ from studies.training import Training
 from xecgnn.cli import train as command
 from xecgnn.evaluation.runs import EvaluatedRun
 
-SMALL = {"detector": "mini", "training.epochs": 2, "evaluation.saliency_events": 0, "evaluation.worst_events": 0}
+SMALL = {"detector": "mini", "training.epochs": 2, "data.batch_size": 64}
+SMALL |= {"evaluation.saliency_events": 0, "evaluation.worst_events": 0}
 TRAIN, VAL = Sample("train", 128, 1, "mini"), Sample("val", 64, 2, "mini")
 FILES = {"train": [TRAIN], "val": [VAL]}
 
