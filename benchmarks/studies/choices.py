@@ -1,4 +1,4 @@
-"""Is each choice worth it? One setting at a time the other way, on half of the demo's events with a shorter schedule.
+"""Is each choice worth it? One setting at a time the other way, on the demo's events with a shorter schedule.
 
 Judged by 68 % of the opening angles of the validation events. A choice stands where the ranges of the seeds do not
 overlap; else it is a tie, which the simpler one wins.
@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from studies import demo
-from studies.samples import HALF, VALIDATION
 from studies.study import Job, Results, Study
 from studies.tables import NOT_MEASURED, cell
 from studies.training import UNDRAWN, Training
@@ -64,7 +63,7 @@ CHOICES = {
 
 def training(name: str, seed: int) -> Training:
     settings = {"training.epochs": EPOCHS, **UNDRAWN, **(CHOICES[name].settings if name != BASE else {})}
-    return Training(name, seed, "demo", settings, {"train": [HALF], "val": [VALIDATION]})
+    return Training(name, seed, "demo", settings, {part: demo.FILES[part] for part in ("train", "val")})
 
 
 def jobs(seed: int) -> Iterator[Job]:

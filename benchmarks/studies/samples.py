@@ -10,7 +10,7 @@ from typing import Any
 from xecgnn.data.events import Events
 from xecgnn.simulation import Constants, SimulationConfig, write_simulation
 
-__all__ = ["FINAL", "HALF", "JUDGE", "LONG", "TEST", "TEST_LIMITS", "TRAIN", "VALIDATION", "Sample"]
+__all__ = ["FINAL", "JUDGE", "LONG", "TEST", "TEST_LIMITS", "TRAIN", "VALIDATION", "Sample"]
 
 log = logging.getLogger("evidence")
 
@@ -46,8 +46,7 @@ class Sample:
 
 
 # Those of bin/demo, and for more: 800 000 events, and enough to validate and to test what comes of them.
-TRAIN, VALIDATION, TEST = Sample("train", 32000, 1), Sample("val", 2000, 2), Sample("test", 2000, 3)
-HALF = Sample("half", 16000, 1)  # of the first, where a comparison must be quick
+TRAIN, VALIDATION, TEST = Sample("train", 16000, 1), Sample("val", 2000, 2), Sample("test", 2000, 3)
 JUDGE, LONG = Sample("judge", 16000, 98), [Sample(f"big_{seed}", 50000, seed) for seed in range(101, 117)]
 FINAL = Sample("final", 16000, 97)
 TEST_LIMITS = Sample("test_limits", 2000, 3, limits=True)  # those of TEST, and what could be reached of them
