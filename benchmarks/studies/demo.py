@@ -70,7 +70,7 @@ def figures(folders: Folders) -> Iterator[Path]:
     resolution = resolution_pages(task, sample.predictions[TASK], sample.truth, run.head)
     lookup = EventLookup(run.test_path, run.detector.num_sensors, predictions=run.file("predictions"))
     yield picture("event", display_pages(run.detector, [lookup.by_entry(EVENT)], "log"), "run ")
-    yield picture("resolution", resolution, "angle: 68 % quantile of the opening angle")
+    yield picture("resolution", resolution, "angle: 68 % quantile of ψ")
     yield picture("saliency", saliency_pages(run.saliency, run.detector, task, run.head), "Saliency of a sensor by its")
 
 

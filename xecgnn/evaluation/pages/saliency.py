@@ -78,6 +78,8 @@ def saliency_pages(saliency: Saliency, detector: Detector, task: Task, head: str
             # The last bin is open.
             ax.stairs(values[:-1], DISTANCES, baseline=None, color=color, ls=style, lw=1.4, label=channel)
         ax.set(yscale="log", xlabel="distance of the sensor [cm]", xlim=DISTANCES[[0, -1]])
+        largest = np.nan_to_num(near[k]).max() or 1.0
+        ax.set_ylim(largest / DECADES / 10, 2 * largest)
         ax.set_ylabel(f"mean {symbol.format(axis.symbol)} [{axis.unit}]")
     legend(figure)
     yield figure
