@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from xecgnn.cli import simulate, train
 from xecgnn.cli.check import CheckConfig
 from xecgnn.cli.command import command
 from xecgnn.cli.compare import CompareConfig
@@ -306,6 +307,22 @@ def test_setup_installs_the_runtime_of_the_machine(tmp_path: Path, no_cuda: int,
     (tmp_path / "uname").write_text("#!/bin/sh\necho riscv\n")  # another machine at the same folder
     subprocess.run(line, env=env, check=True, capture_output=True)
     assert len((tmp_path / "pip.log").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("main", "line", "option"),
+    [
+        (simulate.main, ["--energy", '["0.015:0.06","0.05283"]', "--output", "x.root"], "--energy"),
+        (train.main, [str(ROOT / "configs" / "angle.yaml"), "--data.train_path", '["a.root"'], "--data.train_path"),
+    ],
+)
+def test_a_list_in_json_is_one_line(
+    main: Callable[[list[str]], None], line: list[str], option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(line)
+    (said,) = capsys.readouterr().err.splitlines()
+    assert f"{option}: a list that cannot be read" in said
 
 
 def test_settings_that_name_no_variable_are_one_line() -> None:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from pydantic_settings import CliSettingsSource
+from pydantic_settings import CliSettingsSource, SettingsError
 
 import xecgnn
 from xecgnn.plugins import load_plugins, loaded_paths
@@ -214,14 +214,23 @@ def parse_command(
     given = vars(parser.parse_args(arguments))
     del given["debug"]
     if not config:
-        return validated(cls, source(parsed_args=given)() | plugins), None
+        return validated(cls, _values(source, given, parser) | plugins), None
     path, show, tasks = (given.pop(name, None) for name in ("config", "print_config", "tasks"))
-    values = _switches(cls, tasks, parser) | flattened(source(parsed_args=given)()) | plugins
+    values = _switches(cls, tasks, parser) | flattened(_values(source, given, parser)) | plugins
     settings = validated(cls, overridden(file, values))
     if show:
         sys.stdout.write(to_yaml(settings.model_dump(mode="json")))
         raise SystemExit(0)
     return settings, path
+
+
+def _values(source: CliSettingsSource[_Parser], given: dict[str, Any], parser: _Parser) -> dict[str, Any]:
+    try:
+        return source(parsed_args=given)()
+    except SettingsError as error:  # brackets and quotes in one; it names the field, or the section of the field
+        name = str(error).split('"')[1]
+        typed = next((key for key in given if key == name or (key.startswith(f"{name}.") and given[key])), name)
+        parser.error(f"--{typed}: a list that cannot be read; give its values one after the other, without brackets")
 
 
 def _load_plugins(cls: type[Settings], arguments: list[str], file: dict[str, Any]) -> dict[str, Any]:
