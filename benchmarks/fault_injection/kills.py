@@ -122,6 +122,8 @@ def _run(command: Callable[[], object], limit: float | None = None) -> None:
         os.dup2(file, 2)
         try:
             command()
+        except SystemExit as done:  # as a process ends
+            os._exit(bool(done.code))
         except BaseException:
             traceback.print_exc()
             os._exit(1)
@@ -140,7 +142,11 @@ def _again(job: Job, intact: list[str]) -> list[str]:
         if job.main is not train.main and _content(job.outputs) == intact:
             return intact
     checkpoints = [path for path in (LAST, Path(BEST)) if path.exists()] if job.main is train.main else []
-    job.main([*job.line, *(["--resume_from", str(checkpoints[0])] if checkpoints else [])])
+    try:
+        job.main([*job.line, *(["--resume_from", str(checkpoints[0])] if checkpoints else [])])
+    except SystemExit as done:
+        if done.code:
+            raise
     return _content(job.outputs)
 
 
